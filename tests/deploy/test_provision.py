@@ -21,7 +21,10 @@ LICTOR = Path(sys.executable).with_name("lictor")
 
 def provision(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["sh", str(SCRIPT), "--root", str(root), "--no-install", *arguments], capture_output=True, text=True, check=False
+        ["sh", str(SCRIPT), "--root", str(root), "--no-install", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -44,7 +47,10 @@ def vagrant_arguments() -> list[list[str]]:
     ("arguments", "complaint"),
     [
         (["--role", "king"], "--role must be server or client"),
-        (["--role", "server", "--node", 'x"; evil', "--bind", "127.0.0.1", "--join", "127.0.0.1"], "--node: unexpected"),
+        (
+            ["--role", "server", "--node", 'x"; evil', "--bind", "127.0.0.1", "--join", "127.0.0.1"],
+            "--node: unexpected",
+        ),
         (["--role", "server", "--node", "a", "--bind", "127.0.0.1"], "--join is missing"),
         (["--role"], "--role needs a value"),
         (["--frobnicate"], "unknown option"),
