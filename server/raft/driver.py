@@ -1,0 +1,750 @@
+"""`RaftNode`: the core bound to a disk, a transport, a clock and a state machine by asyncio.
+
+One task does what `Ready` says. While it waits for the disk, proposals and messages pile up in the core and go into the
+next write: that is the whole of group commit. Applying yields to the loop now and then, so that a long replay does not
+starve the agent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Protocol
+
+from server.raft import messages as m
+from server.raft.confchange import Change
+from server.raft.core import Raft, Ready, Role, Settings
+from server.raft.errors import (
+    CannotBootstrap,
+    ConfigurationError,
+    CorruptLog,
+    DiskFull,
+    LeadershipLost,
+    NotLeader,
+    ProposalRejected,
+    ProposalTimeout,
+    Stopped,
+)
+from server.raft.log import Storage
+from server.raft.messages import Configuration, Entry, Message, SnapshotMeta
+from server.raft.snapshot import Snapshots, StoredSnapshot
+from server.raft.transport import Transport
+
+log = logging.getLogger("lictor.raft")
+
+MAX_COMMAND = 32 << 20
+CHUNK = 1 << 20
+APPLY_SLICE = 0.005
+"""Seconds of applying after which other tasks get a turn."""
+
+
+class StateMachine(Protocol):
+    """What the log is for. Every server applies the same commands in the same order."""
+
+    def apply(self, index: int, term: int, command: bytes) -> Any:
+        """Carry out a command; what it returns or raises becomes the proposal's result."""
+
+    def snapshot(self) -> Callable[[BinaryIO], None]:
+        """Capture the state now, cheaply; the function that is returned writes it, in a thread."""
+
+    def restore(self, source: BinaryIO) -> None:
+        """Replace the state. Raises without changing anything when the bytes are bad."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A member: its ID, `ip:port`, and whether it votes."""
+
+    id: str
+    address: str
+    voter: bool = True
+
+
+@dataclass(frozen=True)
+class RaftConfig:
+    """Times in seconds, sizes in bytes.
+
+    A leader sends heartbeats every `heartbeat`; a follower waits for `election` to twice that before it stands.
+    """
+
+    heartbeat: float = 0.1
+    election: float = 0.5
+    snapshot_threshold: int = 16384
+    snapshot_bytes: int = 64 << 20
+    trailing_logs: int = 10240
+
+
+class _Pending:
+    __slots__ = ("future", "term")
+
+    def __init__(self, term: int, future: asyncio.Future[Any]) -> None:
+        self.term = term
+        self.future = future
+
+
+class RaftNode:
+    """A server's part in consensus; every method is called from the event loop."""
+
+    def __init__(
+        self,
+        *,
+        node_id: str,
+        address: str,
+        storage: Storage,
+        snapshots: Snapshots,
+        transport: Transport,
+        fsm: StateMachine,
+        config: RaftConfig,
+        random: Callable[[int], int],
+    ) -> None:
+        self.id = node_id
+        self.address = address
+        self.config = config
+        self._storage = storage
+        self._snapshots = snapshots
+        self._transport = transport
+        self._fsm = fsm
+        self._random = random
+        self._core: Raft | None = None
+        self._wake = asyncio.Event()
+        self._pending: dict[int, _Pending] = {}
+        self._appliers: list[tuple[int, asyncio.Future[int]]] = []
+        self._reads: list[asyncio.Future[int]] = []
+        self._asked_reads: set[asyncio.Future[int]] = set()
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="raft-disk")
+        self._task: asyncio.Task[None] | None = None
+        self._ticker: asyncio.TimerHandle | None = None
+        self._background: set[asyncio.Task[None]] = set()
+        self._sending: set[str] = set()
+        self._acks: dict[str, asyncio.Future[m.SnapshotAck]] = {}
+        self._receiving: _Receiving | None = None
+        self._arrived: StoredSnapshot | None = None
+        self._snapshot_index = 0
+        self._snapshot_term = 0
+        self._bytes_since_snapshot = 0
+        self._taking_snapshot = False
+        self._heard = 0.0
+        self._disk_full = False
+        self._stopped = False
+        self._known_leader = ""
+        self._was_leader = False
+        self._on_leadership: list[Callable[[bool], None]] = []
+        self._on_leader_change: list[Callable[[Server | None], None]] = []
+        self.failed: asyncio.Future[BaseException] | None = None
+
+    # Life
+
+    async def start(self) -> None:
+        """Read the disk and begin.
+
+        Raises:
+            CorruptLog: the log or the newest snapshot is damaged.
+        """
+        loop = asyncio.get_running_loop()
+        self.failed = loop.create_future()
+        loaded, stored = await loop.run_in_executor(self._executor, self._load)
+        for remark in loaded.remarks:
+            log.warning("raft log: %s", remark)
+        configuration, configuration_index = Configuration(), 0
+        applied = 0
+        if stored is not None:
+            with self._snapshots.open(stored) as source:
+                self._fsm.restore(source)
+            applied = stored.meta.index
+            configuration, configuration_index = stored.meta.configuration, stored.meta.configuration_index
+            self._snapshot_index, self._snapshot_term = stored.meta.index, stored.meta.term
+            if not loaded.log.matches(applied, stored.meta.term) and loaded.log.base_index <= applied:
+                # Power went after the snapshot of another server was kept and before the log was begun anew.
+                loaded.log.reset(applied, stored.meta.term)
+                await loop.run_in_executor(
+                    self._executor, self._storage.reset, loaded.hard_state, applied, stored.meta.term
+                )
+        if loaded.log.base_index > applied:
+            raise CorruptLog(
+                f"the raft log begins after entry {loaded.log.base_index}, but the newest snapshot ends at {applied}"
+            )
+        for entry in loaded.log.slice(loaded.log.first_index, loaded.log.last_index):
+            if entry.kind == m.CONFIGURATION and entry.index > configuration_index:
+                configuration, configuration_index = m.decode_configuration(entry.data), entry.index
+        ticks = max(2, round(self.config.election / self.config.heartbeat))
+        self._core = Raft(
+            self.id,
+            loaded.log,
+            loaded.hard_state,
+            configuration,
+            configuration_index,
+            applied,
+            self._random,
+            Settings(election_ticks=ticks * 2, heartbeat_ticks=2),
+        )
+        self._core.commit = max(self._core.commit, applied)
+        self._transport.on_message = self._receive
+        self._transport.on_unreachable = self._unreachable
+        self._transport.knows = lambda peer: peer in self.core.configuration.addresses or not (
+            self.core.configuration.members()
+        )
+        self._heard = loop.time()
+        self._task = loop.create_task(self._run())
+        self._schedule_tick()
+        if configuration.voters == {self.id}:
+            self._core.campaign()  # Nobody else could win, so there is nothing to wait for.
+            self._wake.set()
+
+    def _load(self) -> tuple[Any, StoredSnapshot | None]:
+        return self._storage.load(), self._snapshots.latest()
+
+    async def stop(self) -> None:
+        """End without leaving the cluster."""
+        if self._stopped:
+            return
+        self._stopped = True
+        if self._ticker is not None:
+            self._ticker.cancel()
+        for task in [*self._background, *([self._task] if self._task else [])]:
+            task.cancel()
+        await asyncio.gather(*self._background, *([self._task] if self._task else []), return_exceptions=True)
+        self._fail_all(Stopped())
+        await self._transport.close()
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._executor, self._storage.close)
+        self._executor.shutdown(wait=False)
+
+    @property
+    def core(self) -> Raft:
+        """The protocol's state; raises Stopped before `start`."""
+        if self._core is None:
+            raise Stopped
+        return self._core
+
+    # What others ask
+
+    async def bootstrap(self, servers: list[Server]) -> None:
+        """Write the first configuration. Every first server may do it with the same list.
+
+        Raises CannotBootstrap when this server already has state.
+        """
+        core = self.core
+        if core.log.last_index > 0 or core.term > 0 or core.configuration.members():
+            raise CannotBootstrap("bootstrap only works on new clusters")
+        configuration = Configuration(
+            voters=frozenset(server.id for server in servers if server.voter),
+            learners=frozenset(server.id for server in servers if not server.voter),
+            addresses={server.id: server.address for server in sorted(servers, key=lambda s: s.id)},
+        )
+        core.bootstrap(configuration)
+        if configuration.voters == {self.id}:
+            core.campaign()
+        self._wake.set()
+
+    async def propose(self, command: bytes, timeout: float = 30.0) -> Any:
+        """Replicate a command; returns what `apply` returned here once a quorum has it on disk.
+
+        Raises:
+            NotLeader, ProposalRejected, DiskFull: nothing was done.
+            LeadershipLost, ProposalTimeout: it may or may not take effect.
+            Exception: what `apply` raised.
+        """
+        if len(command) > MAX_COMMAND:
+            raise ProposalRejected(f"a command of {len(command)} bytes is larger than {MAX_COMMAND}")
+        return await self._propose(command, m.COMMAND, timeout)
+
+    async def _propose(self, data: bytes, kind: int, timeout: float) -> Any:
+        if self._stopped:
+            raise Stopped
+        if self._disk_full:
+            raise DiskFull
+        core = self.core
+        index = core.propose(data, kind)
+        return await self._outcome(index, core.term, timeout)
+
+    async def _outcome(self, index: int, term: int, timeout: float) -> Any:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._pending[index] = _Pending(term, future)
+        self._wake.set()
+        try:
+            async with asyncio.timeout(timeout):
+                return await future
+        except TimeoutError:
+            raise ProposalTimeout from None
+
+    async def barrier(self, timeout: float = 30.0) -> None:
+        """Return once everything that is in the log now is applied here. Raises as `propose`."""
+        await self._propose(b"", m.BARRIER, timeout)
+
+    async def read_barrier(self, timeout: float = 10.0) -> int:
+        """Prove leadership and wait until all that is committed is applied; returns that index.
+
+        Raises NotLeader, LeadershipLost, ProposalTimeout.
+        """
+        if not self.is_leader:
+            raise NotLeader(*self._leader_pair())
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._reads.append(future)
+        self._wake.set()
+        try:
+            async with asyncio.timeout(timeout):
+                return await future
+        except TimeoutError:
+            raise ProposalTimeout("leadership to be confirmed") from None
+
+    async def change_members(self, changes: list[Change], timeout: float = 30.0) -> None:
+        """Add, promote, demote or remove servers. Raises NotLeader, ConfigurationError, …"""
+        core = self.core
+        index = core.propose_change(changes)
+        await self._outcome(index, core.term, timeout)
+
+    async def add_server(self, server: Server, timeout: float = 30.0) -> None:
+        """Add a server, or change its address or its right to vote."""
+        await self.change_members([Change("voter" if server.voter else "learner", server.id, server.address)], timeout)
+
+    async def remove_server(self, server_id: str, timeout: float = 30.0) -> None:
+        """Take a server out. Raises ConfigurationError when it is no member."""
+        if server_id not in self.core.configuration.members():
+            raise ConfigurationError(f"{server_id} is no member")
+        await self.change_members([Change("remove", server_id)], timeout)
+
+    async def transfer_leadership(self, target: str | None = None, timeout: float = 10.0) -> None:
+        """Hand leadership to `target`, or to the voter that is furthest. Raises NotLeader, ConfigurationError."""
+        core = self.core
+        if target is None:
+            others = [name for name in core.progress if name != self.id and core.configuration.is_voter(name)]
+            if not others:
+                raise ConfigurationError("there is no other voter to hand leadership to")
+            target = max(others, key=lambda name: core.progress[name].match)
+        core.transfer(target)
+        self._wake.set()
+        deadline = time.monotonic() + timeout
+        while core.is_leader:
+            if time.monotonic() > deadline or not core.transferee:
+                raise ProposalTimeout("the other server to take over")
+            await asyncio.sleep(0.01)
+
+    def on_leadership(self, callback: Callable[[bool], None]) -> None:
+        """Call back with True when this server becomes leader, with False when it no longer is."""
+        self._on_leadership.append(callback)
+
+    def on_leader_change(self, callback: Callable[[Server | None], None]) -> None:
+        """Call back with the leader whenever another one, or none, is known."""
+        self._on_leader_change.append(callback)
+
+    # What can be seen
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this server leads, as far as it knows."""
+        return self._core is not None and self._core.role is Role.LEADER and not self._stopped
+
+    @property
+    def ready_for_reads(self) -> bool:
+        """Whether this leader has applied everything that earlier leaders committed."""
+        core = self.core
+        return core.is_leader and core.log.term(core.applied) == core.term
+
+    @property
+    def leader(self) -> Server | None:
+        """The leader, if one is known."""
+        if self._core is None or not self._core.leader_id:
+            return None
+        return Server(self._core.leader_id, self._core.configuration.addresses.get(self._core.leader_id, ""))
+
+    @property
+    def servers(self) -> list[Server]:
+        """The members in order of their IDs."""
+        configuration = self.core.configuration
+        return [
+            Server(name, configuration.addresses.get(name, ""), configuration.is_voter(name))
+            for name in sorted(configuration.members())
+        ]
+
+    @property
+    def last_contact(self) -> float:
+        """Seconds since a leader was heard of; 0 on the leader."""
+        if self.is_leader:
+            return 0.0
+        return asyncio.get_running_loop().time() - self._heard
+
+    @property
+    def applied_index(self) -> int:
+        """The last index that the state machine has seen."""
+        return self.core.applied
+
+    def stats(self) -> dict[str, str]:
+        """Figures in the manner of `consul info`'s raft section."""
+        core = self.core
+        contact = "0" if core.is_leader else f"{self.last_contact * 1000:.6f}ms"
+        if not core.is_leader and not core.leader_id:
+            contact = "never"
+        return {
+            "applied_index": str(core.applied),
+            "commit_index": str(core.commit),
+            "fsm_pending": str(core.commit - core.applied),
+            "last_contact": contact,
+            "last_log_index": str(core.log.last_index),
+            "last_log_term": str(core.log.last_term),
+            "last_snapshot_index": str(self._snapshot_index),
+            "last_snapshot_term": str(self._snapshot_term),
+            "latest_configuration_index": str(core.configuration_index),
+            "num_peers": str(max(0, len(core.configuration.voters) - 1)),
+            "state": "Candidate" if core.role is Role.PRE_CANDIDATE else core.role.value,
+            "term": str(core.term),
+        }
+
+    def _leader_pair(self) -> tuple[str, str]:
+        leader = self.leader
+        return (leader.id, leader.address) if leader else ("", "")
+
+    # The loop
+
+    def _schedule_tick(self) -> None:
+        self._ticker = asyncio.get_running_loop().call_later(self.config.heartbeat / 2, self._tick)
+
+    def _tick(self) -> None:
+        self._schedule_tick()
+        self.core.tick()
+        self._wake.set()
+
+    def _receive(self, message: Message) -> None:
+        if isinstance(message, m.SnapshotChunk):
+            self._on_chunk(message)
+            return
+        if isinstance(message, m.SnapshotAck):
+            self._on_ack(message)
+            return
+        if isinstance(message, m.InstallSnapshot):
+            return  # Only the bytes (chunks) mean anything; the core hears of a snapshot once it is on disk.
+        if isinstance(message, m.AppendEntries | m.Heartbeat) and message.term >= self.core.term:
+            self._heard = asyncio.get_running_loop().time()
+        self.core.step(message)
+        self._wake.set()
+
+    def _unreachable(self, peer: str) -> None:
+        self.core.unreachable(peer)
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                self._start_reads()
+                while ready := self.core.ready():
+                    await self._do(ready)
+                    self._start_reads()
+                self._notice_leadership()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            log.critical("raft stops: %s", error, exc_info=True)
+            if self.failed is not None and not self.failed.done():
+                self.failed.set_result(error)
+            self._stopped = True
+            self._fail_all(Stopped())
+
+    def _start_reads(self) -> None:
+        if not self._reads:
+            return
+        waiting = [future for future in self._reads if not future.done()]
+        self._reads = []
+        if not waiting:
+            return
+        try:
+            self.core.read_index(waiting)
+            self._asked_reads.update(waiting)
+        except NotLeader as error:
+            for future in waiting:
+                future.set_exception(error)
+
+    async def _do(self, ready: Ready) -> None:
+        for message in ready.messages:
+            self._send(message)
+        if ready.snapshot is not None:
+            await self._install(ready.snapshot)
+        if ready.must_persist:
+            await self._persist(ready)
+        self.core.persisted(ready)
+        for message in ready.messages_after:
+            self._send(message)
+        self._notice_leadership()
+        await self._apply(ready.committed)
+        for context, index in ready.reads:
+            assert isinstance(context, list)
+            for future in context:
+                self._asked_reads.discard(future)
+                if not future.done():
+                    self._when_applied(index, future)
+
+    async def _persist(self, ready: Ready) -> None:
+        if not self._storage.blocking:
+            self._storage.save(ready.hard_state, ready.entries)
+            return
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                await loop.run_in_executor(self._executor, self._storage.save, ready.hard_state, ready.entries)
+            except DiskFull as error:
+                if not self._disk_full:
+                    log.error("%s: no writes until space returns", error)
+                self._disk_full = True
+                self._fail_pending(DiskFull(error.path, outcome_unknown=True))
+                await asyncio.sleep(1.0)
+                continue
+            if self._disk_full:
+                self._disk_full = False
+                log.warning("the raft log's disk has space again")
+            return
+
+    async def _apply(self, entries: list[Entry]) -> None:
+        core = self.core
+        clock = time.perf_counter
+        turn_ends = clock() + APPLY_SLICE
+        for entry in entries:
+            result: Any = None
+            error: Exception | None = None
+            if entry.kind == m.COMMAND:
+                self._bytes_since_snapshot += len(entry.data)
+                try:
+                    result = self._fsm.apply(entry.index, entry.term, entry.data)
+                except Exception as raised:  # Deterministic, so the same on every server: it is the command's result.
+                    error = raised
+            core.applied = entry.index
+            pending = self._pending.pop(entry.index, None)
+            if pending is not None and not pending.future.done():
+                if pending.term != entry.term:
+                    pending.future.set_exception(LeadershipLost())
+                elif error is not None:
+                    pending.future.set_exception(error)
+                else:
+                    pending.future.set_result(result)
+            if clock() > turn_ends:
+                await asyncio.sleep(0)
+                turn_ends = clock() + APPLY_SLICE
+        if entries:
+            self._settle_appliers()
+            self._consider_snapshot()
+
+    def _when_applied(self, index: int, future: asyncio.Future[int]) -> None:
+        if self.core.applied >= index:
+            future.set_result(index)
+        else:
+            self._appliers.append((index, future))
+
+    def _settle_appliers(self) -> None:
+        if not self._appliers:
+            return
+        applied = self.core.applied
+        waiting = []
+        for index, future in self._appliers:
+            if index > applied:
+                waiting.append((index, future))
+            elif not future.done():
+                future.set_result(index)
+        self._appliers = waiting
+
+    def _notice_leadership(self) -> None:
+        core = self.core
+        if self._was_leader and not core.is_leader:
+            self._fail_pending(LeadershipLost())
+            for future in self._asked_reads:
+                if not future.done():
+                    future.set_exception(LeadershipLost())
+            self._asked_reads.clear()
+        if core.is_leader != self._was_leader:
+            self._was_leader = core.is_leader
+            log.info("entering %s state: term=%d", core.role.value.lower(), core.term)
+            for callback in self._on_leadership:
+                callback(core.is_leader)
+        if core.leader_id != self._known_leader:
+            self._known_leader = core.leader_id
+            for leader_callback in self._on_leader_change:
+                leader_callback(self.leader)
+
+    def _fail_pending(self, error: Exception) -> None:
+        pending, self._pending = self._pending, {}
+        for item in pending.values():
+            if not item.future.done():
+                item.future.set_exception(error)
+
+    def _fail_all(self, error: Exception) -> None:
+        self._fail_pending(error)
+        for future in [*self._reads, *self._asked_reads, *(future for _, future in self._appliers)]:
+            if not future.done():
+                future.set_exception(error)
+        self._reads, self._appliers = [], []
+        self._asked_reads.clear()
+
+    # Snapshots
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def _consider_snapshot(self) -> None:
+        core = self.core
+        many = core.applied - self._snapshot_index >= self.config.snapshot_threshold
+        if (many or self._bytes_since_snapshot >= self.config.snapshot_bytes) and not self._taking_snapshot:
+            self._spawn(self.snapshot())
+
+    async def snapshot(self) -> None:
+        """Take a snapshot now and drop the log that it covers, but for the trailing entries."""
+        if self._taking_snapshot:
+            return
+        self._taking_snapshot = True
+        try:
+            core = self.core
+            index = core.applied
+            term = core.log.term(index)
+            if term is None or index == self._snapshot_index:
+                return
+            self._bytes_since_snapshot = 0
+            configuration, configuration_index = core.configuration, core.configuration_index
+            if configuration_index > index:
+                return  # A membership change is under way; the next one will do.
+            meta = SnapshotMeta(index, term, configuration, configuration_index)
+            write = self._fsm.snapshot()
+            loop = asyncio.get_running_loop()
+            stored = await loop.run_in_executor(None, self._snapshots.create, meta, write)
+            self._snapshot_index, self._snapshot_term = index, term
+            log.info("snapshot complete up to %d (%d bytes)", index, stored.size)
+            keep = index - self.config.trailing_logs
+            if keep > core.log.base_index:
+                core.log.compact(keep)
+                await loop.run_in_executor(self._executor, self._storage.compact, keep)
+        except OSError as error:
+            log.error("cannot take a snapshot: %s", error)
+        finally:
+            self._taking_snapshot = False
+
+    def _send(self, message: m.CoreMessage) -> None:
+        if isinstance(message, m.InstallSnapshot):
+            if message.to not in self._sending:
+                self._spawn(self._send_snapshot(message.to, message.term))
+            return
+        self._transport.send(message)
+
+    async def _send_snapshot(self, peer: str, term: int) -> None:
+        self._sending.add(peer)
+        arrived = False
+        try:
+            loop = asyncio.get_running_loop()
+            stored = await loop.run_in_executor(None, self._snapshots.latest)
+            if stored is None:
+                return
+            source = await loop.run_in_executor(None, self._snapshots.open, stored)
+            log.info("sending snapshot %d to %s (%d bytes)", stored.meta.index, peer, stored.size)
+            with contextlib.closing(source):
+                arrived = await self._send_chunks(peer, term, stored, source)
+        except (TimeoutError, OSError) as error:
+            log.warning("snapshot to %s failed: %s", peer, error)
+        finally:
+            self._sending.discard(peer)
+            self.core.snapshot_sent(peer, arrived)
+            self._wake.set()
+
+    async def _send_chunks(self, peer: str, term: int, stored: StoredSnapshot, source: BinaryIO) -> bool:
+        loop = asyncio.get_running_loop()
+        offset = 0
+        while True:
+            data = await loop.run_in_executor(None, source.read, CHUNK)
+            answer: asyncio.Future[m.SnapshotAck] = loop.create_future()
+            self._acks[peer] = answer
+            self._transport.send(
+                m.SnapshotChunk(peer, self.id, term, stored.meta, stored.size, stored.sha256, offset, data)
+            )
+            async with asyncio.timeout(30):
+                ack = await answer
+            if ack.refused:
+                log.warning("%s refused the snapshot: %s", peer, ack.refused)
+                return False
+            offset = ack.offset
+            if offset >= stored.size:
+                return True
+            await loop.run_in_executor(None, source.seek, offset)
+
+    def _on_ack(self, message: m.SnapshotAck) -> None:
+        answer = self._acks.pop(message.sender, None)
+        if answer is not None and not answer.done():
+            answer.set_result(message)
+
+    def _on_chunk(self, chunk: m.SnapshotChunk) -> None:
+        core = self.core
+        if chunk.to != self.id or chunk.term < core.term:
+            return
+        self._heard = asyncio.get_running_loop().time()
+        core.step(m.Heartbeat(self.id, chunk.sender, chunk.term, 0, 0))  # A long transfer must not look like silence.
+        receiving = self._receiving
+        if receiving is None or not receiving.continues(chunk):
+            receiving = self._receiving = _Receiving(chunk)
+        receiving.add(chunk)
+        if receiving.complete:
+            self._receiving = None
+            self._spawn(self._keep_received(receiving, chunk))
+        else:
+            ack = m.SnapshotAck(chunk.sender, self.id, core.term, chunk.snapshot.index, receiving.offset)
+            self._transport.send(ack)
+        self._wake.set()
+
+    async def _keep_received(self, receiving: _Receiving, chunk: m.SnapshotChunk) -> None:
+        core = self.core
+        loop = asyncio.get_running_loop()
+        data = bytes(receiving.data)
+        if hashlib.sha256(data).digest() != chunk.sha256:
+            refusal = "its checksum is wrong"
+            self._transport.send(m.SnapshotAck(chunk.sender, self.id, core.term, chunk.snapshot.index, 0, refusal))
+            return
+
+        def write(target: BinaryIO) -> None:
+            target.write(data)
+
+        self._arrived = await loop.run_in_executor(None, self._snapshots.create, chunk.snapshot, write)
+        self._transport.send(m.SnapshotAck(chunk.sender, self.id, core.term, chunk.snapshot.index, chunk.size))
+        if chunk.term >= core.term:
+            core.step(m.InstallSnapshot(self.id, chunk.sender, chunk.term, chunk.snapshot))
+            self._wake.set()
+
+    async def _install(self, meta: SnapshotMeta) -> None:
+        """The core has accepted a snapshot that is on disk: it replaces log and state."""
+        stored = self._arrived
+        if stored is None or stored.meta.index != meta.index:
+            raise AssertionError(f"snapshot {meta.index} was accepted but is not here")
+        loop = asyncio.get_running_loop()
+        source = await loop.run_in_executor(None, self._snapshots.open, stored)
+        with contextlib.closing(source):
+            self._fsm.restore(source)
+        core = self.core
+        state = m.HardState(core.term, core.vote, core.commit)
+        await loop.run_in_executor(self._executor, self._storage.reset, state, meta.index, meta.term)
+        self._snapshot_index, self._snapshot_term = meta.index, meta.term
+        log.info("installed snapshot %d of term %d", meta.index, meta.term)
+
+
+class _Receiving:
+    """A snapshot that is arriving."""
+
+    MAX_BYTES = 4 << 30
+
+    def __init__(self, chunk: m.SnapshotChunk) -> None:
+        self.meta = chunk.snapshot
+        self.sha256 = chunk.sha256
+        self.size = min(chunk.size, self.MAX_BYTES)
+        self.data = bytearray()
+
+    @property
+    def offset(self) -> int:
+        return len(self.data)
+
+    @property
+    def complete(self) -> bool:
+        return len(self.data) >= self.size
+
+    def continues(self, chunk: m.SnapshotChunk) -> bool:
+        return chunk.snapshot == self.meta and chunk.sha256 == self.sha256
+
+    def add(self, chunk: m.SnapshotChunk) -> None:
+        if chunk.offset == len(self.data) and len(self.data) + len(chunk.data) <= self.size:
+            self.data += chunk.data
