@@ -1,0 +1,179 @@
+"""What the endpoints need of the server that they run in, and the table in which they register themselves.
+
+Three kinds of endpoints:
+
+- a *read* is a plain function `(store, args, watch, authz) -> reply` whose reply carries its `index`; the query path
+  (`query.py`) puts consistency, blocking and meta data around it;
+- a *write* is a coroutine `(context, args, authz) -> reply`, run on the leader, which checks and then proposes a command;
+- a *local* call is a coroutine `(context, args, authz) -> reply` that any server answers by itself.
+"""
+
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from model.codec import Wire
+from model.structs.coordinate import Coordinate
+from model.tables import Watch
+from server.endpoints.authorizer import Authorizer
+from server.fsm import Fsm, command
+from server.leader.session_ttl import SessionTimers
+from server.raft.driver import Server
+from server.state.store import Store
+
+
+class Limits(NamedTuple):
+    """Times in seconds that bound calls: of a blocking read without `wait`, of any blocking read, and for how long a
+    call is held back while there is no leader."""
+
+    default_query_time: float = 300.0
+    max_query_time: float = 600.0
+    hold_timeout: float = 7.0
+
+
+class ServerMember(NamedTuple):
+    """A server of this datacenter as the gossip pool knows it.
+
+    `status` is the member's state in the pool: "alive", "failed", "left" …; `address` its `ip:port` for RPC.
+    """
+
+    id: str
+    name: str
+    address: str
+    status: str
+    version: str = ""
+    raft_version: int = 3
+    meta: dict[str, str] | None = None
+
+
+class Raft(Protocol):
+    """The part of `server.raft.driver.RaftNode` that endpoints use; see there for what its methods raise."""
+
+    async def propose(self, command: bytes, timeout: float = 30.0) -> Any:
+        """Replicate a command and return what applying it gave."""
+
+    async def read_barrier(self, timeout: float = 10.0) -> int:
+        """Prove leadership and wait until all that is committed is applied."""
+
+    async def remove_server(self, server_id: str, timeout: float = 30.0) -> None:
+        """Take a server out of the configuration."""
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this server leads, as far as it knows."""
+
+    @property
+    def ready_for_reads(self) -> bool:
+        """Whether this leader has applied everything that earlier leaders committed."""
+
+    @property
+    def leader(self) -> Server | None:
+        """The leader, if one is known."""
+
+    @property
+    def servers(self) -> Sequence[Server]:
+        """All members."""
+
+    @property
+    def last_contact(self) -> float:
+        """Seconds since the leader was heard of; 0 on the leader."""
+
+    def stats(self) -> dict[str, str]:
+        """Figures about this server's log."""
+
+
+class Context(Protocol):
+    """A server, as its endpoints see it. `server.server.Server` is the real one."""
+
+    @property
+    def fsm(self) -> Fsm:
+        """Owner of the state; `fsm.store` is another object after a snapshot was restored."""
+
+    @property
+    def raft(self) -> Raft:
+        """This server's part in Raft."""
+
+    @property
+    def datacenter(self) -> str:
+        """Name of the own datacenter."""
+
+    @property
+    def node_name(self) -> str:
+        """Name of the own node."""
+
+    @property
+    def limits(self) -> Limits:
+        """Times that bound calls."""
+
+    @property
+    def session_timers(self) -> SessionTimers:
+        """When sessions expire; filled while this server leads."""
+
+    @property
+    def coordinate_updates(self) -> MutableMapping[tuple[str, str], Coordinate]:
+        """Coordinates by (node in lower case, segment) that wait for the next batch, which the leader's loop writes."""
+
+    async def forward(self, method: str, args: Wire, address: str) -> Any:
+        """Make a call on the server at `ip:port` and return its reply.
+
+        Raises RpcError when it answers with an error, ConnectionError when it cannot be reached or breaks off.
+        """
+
+    def authorizer(self, token: str) -> Authorizer:
+        """What the bearer of a token may do; `server.endpoints.authorizer.ALLOW_ALL` until there are tokens.
+
+        Raises RpcError for an unknown token.
+        """
+
+    def uuid(self) -> str:
+        """A new random UUID."""
+
+    def random(self) -> float:
+        """A number from 0 up to 1."""
+
+    def wall_clock(self) -> float:
+        """Seconds since the Unix epoch."""
+
+    def server_members(self) -> list[ServerMember]:
+        """The servers of this datacenter in the gossip pool."""
+
+    async def fire_event(self, name: str, payload: bytes) -> None:
+        """Spread a user event (`payload` as Internal.EventFire carries it) through the gossip pool."""
+
+
+async def propose(context: Context, kind: int, request: Wire) -> Any:
+    """Replicate a command (a type of `server.state.commands`) and return what applying it gave. Raises RpcError."""
+    return await context.raft.propose(command(kind, request))
+
+
+ReadFunction = Callable[[Store, Any, Watch | None, Authorizer], Any]
+CallFunction = Callable[[Context, Any, Authorizer], Awaitable[Any]]
+READS: dict[str, ReadFunction] = {}
+WRITES: dict[str, CallFunction] = {}
+LOCAL: dict[str, CallFunction] = {}
+
+R = TypeVar("R", bound=Callable[..., Any])
+
+
+def _registrar(table: dict[str, Any], method: str) -> Callable[[R], R]:
+    def register(function: R) -> R:
+        if method in READS or method in WRITES or method in LOCAL:
+            raise ValueError(f"{method} is registered twice")
+        table[method] = function
+        return function
+
+    return register
+
+
+def read(method: str) -> Callable[[R], R]:
+    """Register a read: `(store, args, watch, authz) -> reply`."""
+    return _registrar(READS, method)
+
+
+def write(method: str) -> Callable[[R], R]:
+    """Register a call that only the leader carries out: `async (context, args, authz) -> reply`."""
+    return _registrar(WRITES, method)
+
+
+def local(method: str) -> Callable[[R], R]:
+    """Register a call that any server answers: `async (context, args, authz) -> reply`."""
+    return _registrar(LOCAL, method)

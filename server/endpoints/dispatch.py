@@ -1,0 +1,98 @@
+"""The way in to every endpoint: who answers a call, and what happens while there is no leader."""
+
+import asyncio
+import importlib
+from typing import Any
+
+from model.codec import Wire
+from model.errors import NO_LEADER, NO_PATH_TO_DATACENTER, RpcError
+from model.structs.base import Query
+from server.endpoints.context import LOCAL, READS, WRITES, Context
+from server.endpoints.query import run_read
+from server.raft.errors import NotLeader, RaftError
+
+ENDPOINTS = ("catalog", "coordinate", "health", "internal", "kvs", "operator", "session", "status", "txn")
+"""The modules of this package whose import registers endpoints."""
+
+for _module in ENDPOINTS:
+    importlib.import_module(f"server.endpoints.{_module}")
+
+
+async def dispatch(context: Context, method: str, args: Wire, *, may_forward: bool = True) -> Any:
+    """Carry out a call here or on the leader and return its reply, of the type that `model.methods` names.
+
+    `may_forward` is False for a call that another server passed on, so that calls never go round in circles.
+    Raises RpcError with the text for the caller.
+    """
+    function = READS.get(method)
+    if function is not None:
+        _check_datacenter(context, args)
+        assert isinstance(args, Query)
+        raft = context.raft
+        if raft.is_leader and raft.ready_for_reads:
+            return await run_read(context, function, args)
+        if args.allow_stale and not args.require_consistent and raft.leader is not None:
+            return await run_read(context, function, args)
+        return await _on_leader(context, method, args, may_forward)
+    local_call = LOCAL.get(method)
+    if local_call is not None:
+        return await local_call(context, args, context.authorizer(getattr(args, "token", "")))
+    if method not in WRITES:
+        raise RpcError(_unknown(method))
+    _check_datacenter(context, args)
+    return await _on_leader(context, method, args, may_forward)
+
+
+def _check_datacenter(context: Context, args: Wire) -> None:
+    datacenter = getattr(args, "datacenter", "")
+    if datacenter and datacenter != context.datacenter and datacenter.lower() != context.datacenter.lower():
+        raise RpcError(NO_PATH_TO_DATACENTER)
+
+
+def _unknown(method: str) -> str:
+    service, _, name = method.partition(".")
+    if not name:
+        return f"rpc: service/method request ill-formed: {method}"
+    known = any(known.startswith(f"{service}.") for known in (*LOCAL, *READS, *WRITES))
+    return f"rpc: can't find {'method' if known else 'service'} {method}"
+
+
+async def _on_leader(context: Context, method: str, args: Wire, may_forward: bool) -> Any:
+    """Carry out a call on the leader, wherever it is; hold it for a while when there is none."""
+    loop = asyncio.get_running_loop()
+    hold = context.limits.hold_timeout
+    deadline = loop.time() + hold
+    while True:
+        raft = context.raft
+        leader = raft.leader
+        if raft.is_leader:
+            if raft.ready_for_reads:
+                try:
+                    return await _here(context, method, args)
+                except NotLeader:
+                    pass
+        elif leader is not None and leader.address and may_forward:
+            try:
+                return await context.forward(method, args, leader.address)
+            except RpcError as error:
+                if not error.has(NO_LEADER):
+                    raise RpcError(f"rpc error making call: {error.text}") from None
+            except ConnectionError as error:
+                if method not in READS:
+                    raise RpcError(f"rpc error making call: {error}") from None
+        if loop.time() >= deadline:
+            raise RpcError(NO_LEADER)
+        await asyncio.sleep(hold / 64 * (0.5 + context.random()))
+
+
+async def _here(context: Context, method: str, args: Wire) -> Any:
+    try:
+        function = READS.get(method)
+        if function is not None:
+            assert isinstance(args, Query)
+            return await run_read(context, function, args)
+        return await WRITES[method](context, args, context.authorizer(getattr(args, "token", "")))
+    except NotLeader:
+        raise
+    except RaftError as error:
+        raise RpcError(f"raft apply failed: {error}") from None
