@@ -164,6 +164,14 @@ def _registrar(table: dict[str, Any], method: str) -> Callable[[R], R]:
     return register
 
 
+def _register(table: dict[str, Any], method: str) -> Callable[[R], R]:
+    def register(function: R) -> R:
+        table[method] = function
+        return function
+
+    return register
+
+
 def read(method: str) -> Callable[[R], R]:
     """Register a read: `(store, args, watch, authz) -> reply`."""
     return _registrar(READS, method)

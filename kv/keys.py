@@ -1,0 +1,164 @@
+"""The key-value table: what each operation does to it, and what its reads look at.
+
+Deleted keys leave tombstones, so that the index of a prefix never goes backwards while somebody may be waiting on it;
+the leader has them reaped after a while.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from model.errors import RpcError
+from model.structs.kv import DirEntry
+from model.tables import Indexes, Journal, Table, Watch
+
+TOMBSTONES = "tombstones"
+KEYS = "kvs"
+
+
+class Keys:
+    """Keys and their tombstones. `session_exists` is asked before a lock is given."""
+
+    def __init__(self, journal: Journal, indexes: Indexes, session_exists: Callable[[str], bool]) -> None:
+        self._journal = journal
+        self._indexes = indexes
+        self._session_exists = session_exists
+        self.entries: Table[DirEntry] = Table(
+            journal, lambda row: row.key, session=lambda row: (row.session,) if row.session else ()
+        )
+        self.tombstones: Table[DirEntry] = Table(journal, lambda row: row.key)
+        self.lock_delays: dict[str, float] = {}
+        """Until when (seconds of the caller's clock) nobody may lock a key; kept in memory only."""
+
+    # Reads
+
+    def get(self, key: str, watch: Watch | None = None) -> tuple[DirEntry | None, int]:
+        """The entry and its index (of the whole table when the key is missing)."""
+        if watch is not None:
+            watch.note(("kv", key))
+        entry = self.entries.get(key)
+        return entry, entry.modify_index if entry else self._indexes.get(KEYS, TOMBSTONES)
+
+    def under(self, prefix: str, watch: Watch | None = None) -> tuple[list[DirEntry], int]:
+        """The entries whose keys begin with `prefix`, and the index at which any of them changed last."""
+        if watch is not None:
+            watch.note(("kv/", prefix))
+        entries = list(self.entries.prefixed(prefix))
+        index = max((entry.modify_index for entry in entries), default=0)
+        if prefix:
+            index = max(index, max((row.modify_index for row in self.tombstones.prefixed(prefix)), default=0))
+        else:
+            index = self._indexes.get(KEYS, TOMBSTONES)
+        return entries, index or self._indexes.get(KEYS, TOMBSTONES)
+
+    # Operations; each returns what KVS.Apply reports
+
+    def set(self, index: int, entry: DirEntry, keep_session: bool = True) -> DirEntry:
+        """Write a key. Session and creation stay; the lock index is reset unless the caller gives one."""
+        old = self.entries.get(entry.key)
+        new = msgspec.structs.replace(
+            entry,
+            create_index=old.create_index if old else index,
+            modify_index=index,
+            session=(old.session if old and keep_session else "" if keep_session else entry.session),
+            value=entry.value or None,
+        )
+        if old is not None and msgspec.structs.replace(new, modify_index=old.modify_index) == old:
+            return old
+        self.entries.put(new)
+        self._indexes.set(index, KEYS)
+        self._journal.touch(("kv", entry.key))
+        return new
+
+    def set_cas(self, index: int, entry: DirEntry) -> DirEntry | None:
+        """Write a key if its modify index is `entry.modify_index` (0: if it is missing); None when it is not."""
+        old = self.entries.get(entry.key)
+        if (old.modify_index if old else 0) != entry.modify_index:
+            return None
+        return self.set(index, msgspec.structs.replace(entry, lock_index=0))
+
+    def delete(self, index: int, key: str) -> None:
+        """Remove a key, if it is there."""
+        if self.entries.delete(key) is not None:
+            self._bury(index, key)
+            self._journal.touch(("kv", key))
+
+    def delete_cas(self, index: int, key: str, modify_index: int) -> bool:
+        """Remove a key if its modify index is the given one; a missing key counts as removed."""
+        old = self.entries.get(key)
+        if old is None:
+            return True
+        if old.modify_index != modify_index:
+            return False
+        self.delete(index, key)
+        return True
+
+    def delete_tree(self, index: int, prefix: str) -> None:
+        """Remove all keys that begin with `prefix`."""
+        doomed = [entry.key for entry in self.entries.prefixed(prefix)]
+        for key in doomed:
+            self.entries.delete(key)
+            self._journal.touch(("kv", key))
+        if doomed:
+            self._bury(index, prefix)
+
+    def _bury(self, index: int, key: str) -> None:
+        if key:
+            self.tombstones.put(DirEntry(key=key, create_index=index, modify_index=index))
+            self._indexes.set(index, TOMBSTONES)
+        self._indexes.set(index, KEYS)
+
+    def lock(self, index: int, entry: DirEntry) -> DirEntry | None:
+        """Write a key and lock it for `entry.session`; None when another session holds it.
+
+        Raises RpcError when the session is missing or unknown.
+        """
+        if not entry.session:
+            raise RpcError("missing session")
+        if not self._session_exists(entry.session):
+            raise RpcError(f'invalid session "{entry.session}"')
+        old = self.entries.get(entry.key)
+        if old is not None and old.session not in ("", entry.session):
+            return None
+        lock_index = old.lock_index if old else 0
+        if old is None or not old.session:
+            lock_index += 1
+        locked = msgspec.structs.replace(entry, lock_index=lock_index)
+        return self.set(index, locked, keep_session=False)
+
+    def unlock(self, index: int, entry: DirEntry) -> DirEntry | None:
+        """Write a key and release it; None when `entry.session` does not hold it. Raises RpcError."""
+        if not entry.session:
+            raise RpcError("missing session")
+        old = self.entries.get(entry.key)
+        if old is None or old.session != entry.session:
+            return None
+        free = msgspec.structs.replace(entry, lock_index=old.lock_index, session="")
+        return self.set(index, free, keep_session=False)
+
+    def release_session(self, index: int, session_id: str, delete: bool, lock_until: float) -> None:
+        """A session is gone: free (or delete) its keys, and hold off new locks until `lock_until`."""
+        for entry in self.entries.by("session", session_id):
+            if delete:
+                self.delete(index, entry.key)
+            else:
+                free = msgspec.structs.replace(entry, session="")
+                self.set(index, free, keep_session=False)
+            if lock_until:
+                self.lock_delays[entry.key] = lock_until
+
+    def may_lock(self, key: str, now: float) -> bool:
+        """Whether no lock delay holds a key back."""
+        until = self.lock_delays.get(key)
+        if until is None:
+            return True
+        if now < until:
+            return False
+        del self.lock_delays[key]
+        return True
+
+    def reap(self, index: int) -> None:
+        """Forget tombstones up to `index`."""
+        for row in self.tombstones.rows():
+            if row.modify_index <= index:
+                self.tombstones.delete(row.key)

@@ -1,0 +1,75 @@
+"""Operator: Raft's configuration and autopilot's settings."""
+
+import msgspec
+
+from model.durations import MILLISECOND, SECOND
+from model.errors import RpcError
+from model.structs.base import Empty
+from model.structs.catalog_rpc import DCSpecificRequest
+from model.structs.operator import (
+    AutopilotConfig,
+    AutopilotSetConfigRequest,
+    RaftConfigurationResponse,
+    RaftRemovePeerRequest,
+    RaftServer,
+)
+from model.tables import Watch
+from server import fsm
+from server.endpoints.context import Context, propose, read, write
+
+DEFAULT_AUTOPILOT = AutopilotConfig(
+    cleanup_dead_servers=True,
+    last_contact_threshold=200 * MILLISECOND,
+    max_trailing_logs=250,
+    server_stabilization_time=10 * SECOND,
+)
+
+
+@read("Operator.RaftGetConfiguration")
+def raft_configuration(context: Context, args: DCSpecificRequest, watch: Watch | None) -> RaftConfigurationResponse:
+    """The servers that take part in Raft."""
+    leader = context.raft.leader
+    servers = [
+        RaftServer(
+            id=server.id,
+            node=context.server_name(server.id) or "(unknown)",
+            address=server.address,
+            leader=leader is not None and leader.id == server.id,
+            voter=server.voter,
+            protocol_version="3",
+        )
+        for server in context.raft.servers
+    ]
+    return RaftConfigurationResponse(servers=servers)
+
+
+async def _remove(context: Context, server_id: str, shown: str) -> Empty:
+    if server_id not in {server.id for server in context.raft.servers}:
+        raise RpcError(f"{shown} was not found in the Raft configuration")
+    await context.raft.remove_server(server_id)
+    return Empty()
+
+
+@write("Operator.RaftRemovePeerByID")
+async def remove_by_id(context: Context, args: RaftRemovePeerRequest) -> Empty:
+    """Take a server out by its ID."""
+    return await _remove(context, args.id, f'id "{args.id}"')
+
+
+@write("Operator.RaftRemovePeerByAddress")
+async def remove_by_address(context: Context, args: RaftRemovePeerRequest) -> Empty:
+    """Take a server out by its address."""
+    found = next((server.id for server in context.raft.servers if server.address == args.address), "")
+    return await _remove(context, found, f'address "{args.address}"')
+
+
+@read("Operator.AutopilotGetConfiguration")
+def autopilot_configuration(context: Context, args: DCSpecificRequest, watch: Watch | None) -> AutopilotConfig:
+    """How autopilot looks after the servers."""
+    return context.fsm.store.autopilot.get("") or DEFAULT_AUTOPILOT
+
+
+@write("Operator.AutopilotSetConfiguration")
+async def set_autopilot_configuration(context: Context, args: AutopilotSetConfigRequest) -> bool:
+    """Change autopilot's settings; false when a cas did not match."""
+    return bool(await propose(context, fsm.AUTOPILOT, msgspec.structs.replace(args, token="")))

@@ -1,0 +1,36 @@
+"""Status: who leads, who takes part, whether anybody is there."""
+
+from model.structs.base import Empty
+from model.structs.catalog_rpc import DCSpecificRequest
+from model.structs.operator import RaftStats
+from server.endpoints.context import Context, local
+
+
+@local("Status.Ping")
+async def ping(context: Context, args: Empty) -> Empty:
+    """Answer."""
+    return Empty()
+
+
+@local("Status.Leader")
+async def leader(context: Context, args: DCSpecificRequest) -> str:
+    """The leader's `ip:port`, or "" while there is none."""
+    known = context.raft.leader
+    return known.address if known else ""
+
+
+@local("Status.Peers")
+async def peers(context: Context, args: DCSpecificRequest) -> list[str]:
+    """The `ip:port` of every server that takes part."""
+    return [server.address for server in context.raft.servers]
+
+
+@local("Status.RaftStats")
+async def raft_stats(context: Context, args: Empty) -> RaftStats:
+    """How far this server's log has come."""
+    stats = context.raft.stats()
+    return RaftStats(
+        last_contact=stats["last_contact"],
+        last_index=int(stats["last_log_index"]),
+        last_term=int(stats["last_log_term"]),
+    )

@@ -1,0 +1,1 @@
+"""What only the leader does: sessions' time, tombstones, the catalog in step with the gossip pool, the CA."""

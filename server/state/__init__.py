@@ -1,0 +1,1 @@
+"""The replicated tables. Only `server.fsm` writes them; endpoints read them within one turn of the event loop."""

@@ -1,0 +1,68 @@
+"""Configuration entries by kind and name."""
+
+from typing import Any
+
+import msgspec
+
+from model.errors import RpcError
+from model.structs.config_rpc import ConfigEntry, ConfigEntryRequest, kind_of
+from model.tables import Indexes, Journal, Table, Watch
+
+INDEX = "config-entries"
+
+
+def name_of(entry: ConfigEntry) -> str:
+    """The name of an entry; `mesh` has one fixed name."""
+    return getattr(entry, "name", "") or "mesh"
+
+
+class ConfigEntries:
+    """All configuration entries."""
+
+    def __init__(self, journal: Journal, indexes: Indexes) -> None:
+        self._journal = journal
+        self._indexes = indexes
+        self.rows: Table[Any] = Table(journal, lambda row: (kind_of(row), name_of(row)), kind=lambda r: (kind_of(r),))
+
+    def get(self, kind: str, name: str, watch: Watch | None = None) -> tuple[Any, int]:
+        """The entry or None, and the index to wait from."""
+        if watch is not None:
+            watch.note(("config", kind, name))
+        entry = self.rows.get((kind, name))
+        return entry, entry.modify_index if entry else self._indexes.get(INDEX)
+
+    def of_kind(self, kind: str = "", watch: Watch | None = None) -> tuple[list[Any], int]:
+        """The entries of a kind, or of all kinds."""
+        if watch is not None:
+            watch.note(("config", kind) if kind else ("config",))
+        return self.rows.by("kind", kind) if kind else self.rows.rows(), self._indexes.get(INDEX)
+
+    def apply(self, index: int, request: ConfigEntryRequest) -> bool:
+        """Carry out a command; returns whether it took effect (a cas that did not match does not)."""
+        entry: Any = request.entry
+        old, _ = self.get(kind_of(entry), name_of(entry))
+        if request.op.endswith("-cas") and entry.modify_index != (old.modify_index if old else 0):
+            return False
+        if request.op in ("upsert", "upsert-cas"):
+            self.put(index, entry)
+        elif request.op in ("delete", "delete-cas"):
+            self.delete(index, kind_of(entry), name_of(entry))
+        else:
+            raise RpcError(f"invalid config entry operation type: {request.op}")
+        return True
+
+    def put(self, index: int, entry: Any) -> None:
+        """Write an entry."""
+        old = self.rows.get((kind_of(entry), name_of(entry)))
+        created = old.create_index if old else index
+        self.rows.put(msgspec.structs.replace(entry, create_index=created, modify_index=index))
+        self._changed(index, kind_of(entry), name_of(entry))
+
+    def delete(self, index: int, kind: str, name: str) -> None:
+        """Remove an entry, if it is there."""
+        if self.rows.delete((kind, name)) is not None:
+            self._changed(index, kind, name)
+
+    def _changed(self, index: int, kind: str, name: str) -> None:
+        self._indexes.set(index, INDEX)
+        self._journal.touch(("config",), ("config", kind), ("config", kind, name))
