@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 import msgspec
 
+from model.commands import Command, CommandType, Record
 from model.errors import RpcError
-from model.structs.kv import DirEntry
+from model.structs.kv import DirEntry, KVSRequest, TombstoneRequest
 from model.tables import Indexes, Journal, Table, Watch
 
 TOMBSTONES = "tombstones"
@@ -29,6 +30,57 @@ class Keys:
         self.tombstones: Table[DirEntry] = Table(journal, lambda row: row.key)
         self.lock_delays: dict[str, float] = {}
         """Until when (seconds of the caller's clock) nobody may lock a key; kept in memory only."""
+
+    # What the log and snapshots hold
+
+    def commands(self) -> list[Command]:
+        """KV operations, and the leader's order to forget tombstones."""
+        return [
+            Command(CommandType.KVS, KVSRequest, self.apply),
+            Command(CommandType.TOMBSTONE, TombstoneRequest, self.apply_tombstone),
+        ]
+
+    def records(self) -> list[Record]:
+        """Entries and tombstones."""
+        return [
+            Record(CommandType.KVS, DirEntry, self.entries.rows, self._load_entry),
+            Record(CommandType.TOMBSTONE, DirEntry, self.tombstones.rows, self._load_tombstone),
+        ]
+
+    def _load_entry(self, row: DirEntry) -> None:
+        self.entries.put(row)
+        self._indexes.raise_to(row.modify_index, KEYS)
+
+    def _load_tombstone(self, row: DirEntry) -> None:
+        self.tombstones.put(row)
+        self._indexes.raise_to(row.modify_index, TOMBSTONES)
+
+    def apply(self, index: int, request: KVSRequest) -> bool | None:
+        """Carry out a command; conditional ones say whether they took effect. Raises RpcError."""
+        entry, op = request.dir_ent, request.op
+        if op == "set":
+            self.set(index, entry)
+        elif op == "delete":
+            self.delete(index, entry.key)
+        elif op == "delete-tree":
+            self.delete_tree(index, entry.key)
+        elif op == "delete-cas":
+            return self.delete_cas(index, entry.key, entry.modify_index)
+        elif op == "cas":
+            return self.set_cas(index, entry) is not None
+        elif op == "lock":
+            return self.lock(index, entry) is not None
+        elif op == "unlock":
+            return self.unlock(index, entry) is not None
+        else:
+            raise RpcError(f"Invalid KVS operation '{op}'")
+        return None
+
+    def apply_tombstone(self, index: int, request: TombstoneRequest) -> None:
+        """Forget tombstones. Raises RpcError."""
+        if request.op != "reap":
+            raise RpcError(f"Invalid Tombstone operation '{request.op}'")
+        self.reap(request.reap_index)
 
     # Reads
 
@@ -104,7 +156,7 @@ class Keys:
 
     def _bury(self, index: int, key: str) -> None:
         if key:
-            self.tombstones.put(DirEntry(key=key, create_index=index, modify_index=index))
+            self.tombstones.put(DirEntry(key=key, modify_index=index))
             self._indexes.set(index, TOMBSTONES)
         self._indexes.set(index, KEYS)
 

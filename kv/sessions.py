@@ -6,9 +6,10 @@ from typing import Protocol
 import msgspec
 
 from kv.keys import Keys
+from model.commands import Command, CommandType, Record
 from model.errors import RpcError
 from model.structs.catalog import HealthCheck
-from model.structs.session import Session
+from model.structs.session import Session, SessionRequest
 from model.tables import Indexes, Journal, Table, Watch
 
 SESSIONS = "sessions"
@@ -46,6 +47,27 @@ class Sessions:
             check=lambda row: [(row.node.lower(), check_id) for check_id in checks_of(row)],
         )
 
+    def commands(self) -> list[Command]:
+        """Creating and destroying sessions."""
+        return [Command(CommandType.SESSION, SessionRequest, self.apply)]
+
+    def records(self) -> list[Record]:
+        """The sessions."""
+        return [Record(CommandType.SESSION, Session, self.rows.rows, self._load)]
+
+    def _load(self, row: Session) -> None:
+        self.rows.put(row)
+        self._indexes.raise_to(row.modify_index, SESSIONS)
+
+    def apply(self, index: int, request: SessionRequest) -> str:
+        """Carry out a command; returns the ID of a new session. Raises RpcError."""
+        if request.op == "create":
+            return self.create(index, request.session)
+        if request.op == "destroy":
+            self.destroy(index, request.session.id)
+            return ""
+        raise RpcError(f"Invalid session operation '{request.op}'")
+
     def get(self, session_id: str, watch: Watch | None = None) -> tuple[Session | None, int]:
         """A session and the index to wait from."""
         if watch is not None:
@@ -75,6 +97,8 @@ class Sessions:
         if not self._health.has_node(session.node):
             raise RpcError("Missing node registration")
         for check_id in checks_of(session):
+            if not check_id:
+                raise RpcError("failed check lookup: index error: object is missing a value for this index")
             check = self._health.check(session.node, check_id)
             if check is None:
                 raise RpcError(f"Missing check '{check_id}' registration")

@@ -1,8 +1,8 @@
 """Tables of immutable rows with indexes, a journal that can undo a command, and watches on what was read.
 
 State changes only inside a command. Each table writes its changes to the one `Journal`, so a command that fails
-half-way leaves nothing behind. A read is handed a `Watch` and notes on it the topics that it looked at; when a command that
-touched one of them is done, the watch fires. What did not change does not wake.
+half-way leaves nothing behind. A read is handed a `Watch` and notes on it the topics that it looked at; when a command
+that touched one of them is done, the watch fires. What did not change does not wake.
 """
 
 import asyncio
@@ -244,6 +244,12 @@ class Indexes:
             old = self._values.get(name)
             self._journal.undoable(lambda name=name, old=old: self._restore(name, old))  # type: ignore[misc]
             self._values[name] = index
+
+    def raise_to(self, index: int, *names: str) -> None:
+        """These parts changed at `index`, if nothing later is known."""
+        for name in names:
+            if index > self._values.get(name, 0):
+                self.set(index, name)
 
     def drop(self, name: str) -> None:
         """The part is gone."""

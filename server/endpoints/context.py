@@ -1,11 +1,11 @@
-"""What the endpoints need of the server that they run in, and the table in which they register themselves.
+"""What the endpoints need of the server that they run in, and the tables in which they register themselves.
 
 Three kinds of endpoints:
 
-- a *read* is a plain function `(store, args, watch, authz) -> reply` whose reply carries its `index`; the query path
+- a *read* is a plain function `(context, args, watch) -> reply` whose reply carries its `index`; the query path
   (`query.py`) puts consistency, blocking and meta data around it;
-- a *write* is a coroutine `(context, args, authz) -> reply`, run on the leader, which checks and then proposes a command;
-- a *local* call is a coroutine `(context, args, authz) -> reply` that any server answers by itself.
+- a *write* is a coroutine `(context, args) -> reply`, run on the leader, which checks and then proposes a command;
+- a *local* call is a coroutine `(context, args) -> reply` that any server answers by itself.
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
@@ -14,11 +14,10 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from model.codec import Wire
 from model.structs.coordinate import Coordinate
 from model.tables import Watch
-from server.endpoints.authorizer import Authorizer
 from server.fsm import Fsm, command
+from server.leader.ca import CertificateAuthority
 from server.leader.session_ttl import SessionTimers
 from server.raft.driver import Server
-from server.state.store import Store
 
 
 class Limits(NamedTuple):
@@ -112,16 +111,14 @@ class Context(Protocol):
     def coordinate_updates(self) -> MutableMapping[tuple[str, str], Coordinate]:
         """Coordinates by (node in lower case, segment) that wait for the next batch, which the leader's loop writes."""
 
+    @property
+    def ca(self) -> CertificateAuthority:
+        """The certificate authority; it signs while this server leads."""
+
     async def forward(self, method: str, args: Wire, address: str) -> Any:
         """Make a call on the server at `ip:port` and return its reply.
 
         Raises RpcError when it answers with an error, ConnectionError when it cannot be reached or breaks off.
-        """
-
-    def authorizer(self, token: str) -> Authorizer:
-        """What the bearer of a token may do; `server.endpoints.authorizer.ALLOW_ALL` until there are tokens.
-
-        Raises RpcError for an unknown token.
         """
 
     def uuid(self) -> str:
@@ -130,8 +127,8 @@ class Context(Protocol):
     def random(self) -> float:
         """A number from 0 up to 1."""
 
-    def wall_clock(self) -> float:
-        """Seconds since the Unix epoch."""
+    def now_nanoseconds(self) -> int:
+        """The time of day, in nanoseconds since the Unix epoch."""
 
     def server_members(self) -> list[ServerMember]:
         """The servers of this datacenter in the gossip pool."""
@@ -141,12 +138,12 @@ class Context(Protocol):
 
 
 async def propose(context: Context, kind: int, request: Wire) -> Any:
-    """Replicate a command (a type of `server.state.commands`) and return what applying it gave. Raises RpcError."""
+    """Replicate a command (a type of `server.fsm`) and return what applying it gave. Raises RpcError."""
     return await context.raft.propose(command(kind, request))
 
 
-ReadFunction = Callable[[Store, Any, Watch | None, Authorizer], Any]
-CallFunction = Callable[[Context, Any, Authorizer], Awaitable[Any]]
+ReadFunction = Callable[[Context, Any, Watch | None], Any]
+CallFunction = Callable[[Context, Any], Awaitable[Any]]
 READS: dict[str, ReadFunction] = {}
 WRITES: dict[str, CallFunction] = {}
 LOCAL: dict[str, CallFunction] = {}
@@ -164,24 +161,16 @@ def _registrar(table: dict[str, Any], method: str) -> Callable[[R], R]:
     return register
 
 
-def _register(table: dict[str, Any], method: str) -> Callable[[R], R]:
-    def register(function: R) -> R:
-        table[method] = function
-        return function
-
-    return register
-
-
 def read(method: str) -> Callable[[R], R]:
-    """Register a read: `(store, args, watch, authz) -> reply`."""
+    """Register a read: `(context, args, watch) -> reply`."""
     return _registrar(READS, method)
 
 
 def write(method: str) -> Callable[[R], R]:
-    """Register a call that only the leader carries out: `async (context, args, authz) -> reply`."""
+    """Register a call that only the leader carries out: `async (context, args) -> reply`."""
     return _registrar(WRITES, method)
 
 
 def local(method: str) -> Callable[[R], R]:
-    """Register a call that any server answers: `async (context, args, authz) -> reply`."""
+    """Register a call that any server answers: `async (context, args) -> reply`."""
     return _registrar(LOCAL, method)

@@ -2,6 +2,8 @@
 
 import math
 
+import msgspec
+
 from model.errors import RpcError
 from model.structs.base import Empty
 from model.structs.catalog_rpc import DCSpecificRequest, NodeSpecificRequest
@@ -29,7 +31,14 @@ async def update(context: Context, args: CoordinateUpdateRequest) -> Empty:
 @local("Coordinate.ListDatacenters")
 async def list_datacenters(context: Context, args: Empty) -> list[DatacenterMap]:
     """The coordinates of the servers of each datacenter."""
-    return [DatacenterMap(datacenter=context.datacenter, area_id="wan", coordinates=context.server_coordinates())]
+    known = context.fsm.store.coordinates
+    servers = {member.name.lower(): member.name for member in context.server_members()}
+    found = [
+        msgspec.structs.replace(row, node=f"{row.node}.{context.datacenter}")
+        for row in known
+        if row.node.lower() in servers
+    ]
+    return [DatacenterMap(datacenter=context.datacenter, area_id="wan", coordinates=found)]
 
 
 @read("Coordinate.ListNodes")

@@ -11,7 +11,10 @@ from server.endpoints.context import LOCAL, READS, WRITES, Context
 from server.endpoints.query import run_read
 from server.raft.errors import NotLeader, RaftError
 
-ENDPOINTS = ("catalog", "coordinate", "health", "internal", "kvs", "operator", "session", "status", "txn")
+ENDPOINTS = (
+    *("catalog", "config_entries", "connect_ca", "coordinate", "health", "intentions", "internal"),
+    *("kvs", "operator", "session", "status", "txn"),
+)
 """The modules of this package whose import registers endpoints."""
 
 for _module in ENDPOINTS:
@@ -27,7 +30,8 @@ async def dispatch(context: Context, method: str, args: Wire, *, may_forward: bo
     function = READS.get(method)
     if function is not None:
         _check_datacenter(context, args)
-        assert isinstance(args, Query)
+        if not isinstance(args, Query):
+            raise RpcError(f"rpc: {method} takes the options of a query")
         raft = context.raft
         if raft.is_leader and raft.ready_for_reads:
             return await run_read(context, function, args)
@@ -36,7 +40,7 @@ async def dispatch(context: Context, method: str, args: Wire, *, may_forward: bo
         return await _on_leader(context, method, args, may_forward)
     local_call = LOCAL.get(method)
     if local_call is not None:
-        return await local_call(context, args, context.authorizer(getattr(args, "token", "")))
+        return await local_call(context, args)
     if method not in WRITES:
         raise RpcError(_unknown(method))
     _check_datacenter(context, args)
@@ -89,9 +93,8 @@ async def _here(context: Context, method: str, args: Wire) -> Any:
     try:
         function = READS.get(method)
         if function is not None:
-            assert isinstance(args, Query)
-            return await run_read(context, function, args)
-        return await WRITES[method](context, args, context.authorizer(getattr(args, "token", "")))
+            return await run_read(context, function, args)  # type: ignore[arg-type]
+        return await WRITES[method](context, args)
     except NotLeader:
         raise
     except RaftError as error:

@@ -29,10 +29,11 @@ DEFAULT_AUTOPILOT = AutopilotConfig(
 def raft_configuration(context: Context, args: DCSpecificRequest, watch: Watch | None) -> RaftConfigurationResponse:
     """The servers that take part in Raft."""
     leader = context.raft.leader
+    names = {member.id: member.name for member in context.server_members()}
     servers = [
         RaftServer(
             id=server.id,
-            node=context.server_name(server.id) or "(unknown)",
+            node=names.get(server.id) or "(unknown)",
             address=server.address,
             leader=leader is not None and leader.id == server.id,
             voter=server.voter,
