@@ -2,6 +2,7 @@
 
 import msgspec
 
+from model.commands import CommandType
 from model.durations import MILLISECOND, SECOND
 from model.errors import RpcError
 from model.structs.base import Empty
@@ -14,7 +15,6 @@ from model.structs.operator import (
     RaftServer,
 )
 from model.tables import Watch
-from server import fsm
 from server.endpoints.context import Context, propose, read, write
 
 DEFAULT_AUTOPILOT = AutopilotConfig(
@@ -67,10 +67,10 @@ async def remove_by_address(context: Context, args: RaftRemovePeerRequest) -> Em
 @read("Operator.AutopilotGetConfiguration")
 def autopilot_configuration(context: Context, args: DCSpecificRequest, watch: Watch | None) -> AutopilotConfig:
     """How autopilot looks after the servers."""
-    return context.fsm.store.autopilot.get("") or DEFAULT_AUTOPILOT
+    return context.fsm.store.autopilot.config or DEFAULT_AUTOPILOT
 
 
 @write("Operator.AutopilotSetConfiguration")
 async def set_autopilot_configuration(context: Context, args: AutopilotSetConfigRequest) -> bool:
     """Change autopilot's settings; false when a cas did not match."""
-    return bool(await propose(context, fsm.AUTOPILOT, msgspec.structs.replace(args, token="")))
+    return bool(await propose(context, CommandType.AUTOPILOT, msgspec.structs.replace(args, token="")))
