@@ -18,7 +18,7 @@ def filtered(expression: str, cls: type[W], rows: list[W]) -> list[W]:
     """The rows that a filter expression matches. Raises RpcError when the expression is not one for such rows."""
     if not expression:
         return rows
-    from model.filter import FilterError, compile_filter
+    from model.filter import FilterError, compile_filter  # type: ignore[import-untyped,unused-ignore]
 
     try:
         matches = compile_filter(expression, cls)

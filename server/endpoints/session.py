@@ -40,7 +40,9 @@ async def apply(context: Context, args: SessionRequest) -> str:
         result = await propose(context, CommandType.SESSION, request)
     except RpcError as error:
         raise RpcError(f"apply failed: {error.text}") from None
-    if args.op == "create":
+    if args.op == "destroy":
+        context.session_timers.forget(session.id)
+    elif args.op == "create":
         created = context.fsm.store.sessions.rows.get(str(result))
         if created is not None:
             context.session_timers.renew(created)

@@ -221,7 +221,7 @@ def flat(node: Node, service: NodeService) -> ServiceNode:
         service_address=service.address,
         service_tagged_addresses=service.tagged_addresses,
         service_tags=service.tags,
-        service_meta=service.meta,
+        service_meta=service.meta or {},
         service_port=service.port,
         service_socket_path=service.socket_path,
         service_weights=service.weights or Weights(passing=1, warning=1),
