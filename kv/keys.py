@@ -96,12 +96,10 @@ class Keys:
         if watch is not None:
             watch.note(("kv/", prefix))
         entries = list(self.entries.prefixed(prefix))
-        index = max((entry.modify_index for entry in entries), default=0)
-        if prefix:
-            index = max(index, max((row.modify_index for row in self.tombstones.prefixed(prefix)), default=0))
-        else:
-            index = self._indexes.get(KEYS, TOMBSTONES)
-        return entries, index or self._indexes.get(KEYS, TOMBSTONES)
+        if not entries or not prefix:
+            return entries, self._indexes.get(KEYS, TOMBSTONES)
+        index = max(entry.modify_index for entry in entries)
+        return entries, max(index, max((row.modify_index for row in self.tombstones.prefixed(prefix)), default=0))
 
     # Operations; each returns what KVS.Apply reports
 

@@ -401,10 +401,12 @@ def _free_form(value: Any) -> Any:
     return value
 
 
-def pack_builtins(value: Any) -> bytes:
-    """Encode builtins in Consul's dialect of msgpack (no str8, no bin)."""
+def pack_builtins(value: Any, single_floats: bool = False) -> bytes:
+    """Encode builtins in Consul's dialect of msgpack (no str8, no bin); floats of double precision, or of single."""
     try:
-        packed: bytes = msgpack.packb(value, use_bin_type=False, unicode_errors="surrogateescape")
+        packed: bytes = msgpack.packb(
+            value, use_bin_type=False, unicode_errors="surrogateescape", use_single_float=single_floats
+        )
     except (ValueError, OverflowError, TypeError) as error:
         raise WireError(f"cannot encode: {error}") from None
     return packed

@@ -1,4 +1,4 @@
-"""Commands of the replicated log and records of a snapshot: their type numbers, and how a part of the state offers them.
+"""Commands of the log and records of snapshots: their type numbers, and how a part of the state offers them.
 
 Source: the public format of Consul's Raft commands and snapshots: one type byte, then one msgpack value.
 """

@@ -213,6 +213,11 @@ def _meta_fields(value: object) -> dict[str, Any]:
     return {name: getattr(meta, name) for name in Meta.__struct_fields__}
 
 
+def _has_single_floats(entry: object) -> bool:
+    """Whether the floats of an entry (the weights of a splitter, which has no others) are of single precision."""
+    return isinstance(entry, ServiceSplitterConfigEntry)
+
+
 def _request_to_wire(value: ConfigEntryRequest) -> bytes:
     body = {
         "Datacenter": value.datacenter,
@@ -220,7 +225,7 @@ def _request_to_wire(value: ConfigEntryRequest) -> bytes:
         "Op": value.op,
         "Token": value.token,
     }
-    return pack_builtins(kind_of(value.entry)) + pack_builtins(body)
+    return pack_builtins(kind_of(value.entry)) + pack_builtins(body, _has_single_floats(value.entry))
 
 
 def _request_from_wire(value: object) -> ConfigEntryRequest:
@@ -239,7 +244,8 @@ def _request_from_wire(value: object) -> ConfigEntryRequest:
 def _response_to_wire(value: ConfigEntryResponse) -> bytes:
     if value.entry is None:
         return pack_builtins("") + pack_builtins(_meta_map(value))
-    return pack_builtins(kind_of(value.entry)) + pack_builtins(to_wire(value.entry)) + pack_builtins(_meta_map(value))
+    entry = pack_builtins(to_wire(value.entry), _has_single_floats(value.entry))
+    return pack_builtins(kind_of(value.entry)) + entry + pack_builtins(_meta_map(value))
 
 
 def _response_from_wire(value: object) -> ConfigEntryResponse:
@@ -251,7 +257,8 @@ def _response_from_wire(value: object) -> ConfigEntryResponse:
 def _list_to_wire(value: IndexedConfigEntries) -> bytes:
     entries = [to_wire(entry) for entry in value.entries or ()]
     body = {"Entries": entries, "Kind": value.kind, **_meta_map(value)}
-    return pack_builtins(len(entries)) + pack_builtins(value.kind) + pack_builtins(dict(sorted(body.items())))
+    single = any(map(_has_single_floats, value.entries or ()))
+    return pack_builtins(len(entries)) + pack_builtins(value.kind) + pack_builtins(dict(sorted(body.items())), single)
 
 
 def _list_from_wire(value: object) -> IndexedConfigEntries:
@@ -264,9 +271,13 @@ def _list_from_wire(value: object) -> IndexedConfigEntries:
     return IndexedConfigEntries(kind=str(parts[1]), entries=entries, **_meta_fields(body))
 
 
+def _kind_and_entry(entry: Any) -> bytes:
+    return pack_builtins(kind_of(entry)) + pack_builtins(to_wire(entry), _has_single_floats(entry))
+
+
 def _all_to_wire(value: IndexedGenericConfigEntries) -> bytes:
     entries = value.entries or []
-    body = b"".join(pack_builtins(kind_of(entry)) + pack_builtins(to_wire(entry)) for entry in entries)
+    body = b"".join(_kind_and_entry(entry) for entry in entries)
     return pack_builtins(len(entries)) + body + pack_builtins(_meta_map(value))
 
 

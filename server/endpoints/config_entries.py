@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from mesh import intentions as intention_logic
+from model.commands import CommandType
 from model.errors import RpcError
 from model.structs.config_entries import ProxyConfigEntry, ServiceConfigEntry, ServiceIntentionsConfigEntry
 from model.structs.config_rpc import (
@@ -19,7 +20,6 @@ from model.structs.config_rpc import (
     kind_of,
 )
 from model.tables import Watch
-from server import fsm
 from server.endpoints.context import Context, propose, read, write
 from server.endpoints.intentions import check_entry
 
@@ -50,7 +50,7 @@ async def apply(context: Context, args: ConfigEntryRequest) -> bool:
     request = ConfigEntryRequest(
         op=args.op or "upsert", datacenter=args.datacenter or context.datacenter, entry=normal(args.entry)
     )
-    return bool(await propose(context, fsm.CONFIG_ENTRY, request))
+    return bool(await propose(context, CommandType.CONFIG_ENTRY, request))
 
 
 @write("ConfigEntry.Delete")
@@ -59,7 +59,7 @@ async def delete(context: Context, args: ConfigEntryRequest) -> ConfigEntryDelet
     if args.entry is None:
         raise RpcError("missing config entry")
     op = args.op if args.op in ("delete", "delete-cas") else "delete"
-    done = await propose(context, fsm.CONFIG_ENTRY, ConfigEntryRequest(op=op, entry=args.entry))
+    done = await propose(context, CommandType.CONFIG_ENTRY, ConfigEntryRequest(op=op, entry=args.entry))
     return ConfigEntryDeleteResponse(deleted=bool(done))
 
 

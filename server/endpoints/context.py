@@ -12,9 +12,10 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from model.codec import Wire
+from model.commands import CommandType, command
 from model.structs.coordinate import Coordinate
 from model.tables import Watch
-from server.fsm import Fsm, command
+from server.fsm import Fsm
 from server.leader.ca import CertificateAuthority
 from server.leader.session_ttl import SessionTimers
 from server.raft.driver import Server
@@ -137,8 +138,8 @@ class Context(Protocol):
         """Spread a user event (`payload` as Internal.EventFire carries it) through the gossip pool."""
 
 
-async def propose(context: Context, kind: int, request: Wire) -> Any:
-    """Replicate a command (a type of `server.fsm`) and return what applying it gave. Raises RpcError."""
+async def propose(context: Context, kind: CommandType, request: Wire) -> Any:
+    """Replicate a command and return what applying it gave. Raises RpcError."""
     return await context.raft.propose(command(kind, request))
 
 

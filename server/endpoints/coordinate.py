@@ -1,60 +1,60 @@
 """Coordinate: where nodes are in the network."""
 
-import math
-
-import msgspec
-
 from model.errors import RpcError
 from model.structs.base import Empty
 from model.structs.catalog_rpc import DCSpecificRequest, NodeSpecificRequest
 from model.structs.coordinate import Coordinate, CoordinateUpdateRequest, DatacenterMap, IndexedCoordinates
 from model.tables import Watch
+from server.endpoints.authorizer import Authorizer, authorizer
 from server.endpoints.context import Context, local, read, write
+from server.state.small_tables import is_valid
 
 DIMENSIONS = 8
+MAX_WAITING = 5 * 128
+"""Updates that wait for the next batch; more of them are dropped, as the next report comes soon."""
 
 
 @write("Coordinate.Update")
 async def update(context: Context, args: CoordinateUpdateRequest) -> Empty:
     """Note a node's coordinate; it is written with the next batch."""
-    vector = args.coord
-    if vector is None or len(vector.vec or ()) != DIMENSIONS:
+    authz = authorizer(context, args.token)
+    authz.require("node", "write", args.node)
+    row = Coordinate(node=args.node, segment=args.segment, coord=args.coord)
+    if args.coord is None or len(args.coord.vec or ()) != DIMENSIONS:
         raise RpcError("incompatible coordinate")
-    if not all(map(math.isfinite, [*(vector.vec or ()), vector.error, vector.adjustment, vector.height])):
+    if not is_valid(row):
         raise RpcError("invalid coordinate")
-    context.coordinate_updates[(args.node.lower(), args.segment)] = Coordinate(
-        node=args.node, segment=args.segment, coord=vector
-    )
+    waiting = context.coordinate_updates
+    key = (args.node.lower(), args.segment)
+    if key in waiting or len(waiting) < MAX_WAITING:
+        waiting[key] = row
     return Empty()
 
 
 @local("Coordinate.ListDatacenters")
 async def list_datacenters(context: Context, args: Empty) -> list[DatacenterMap]:
     """The coordinates of the servers of each datacenter."""
-    known = context.fsm.store.coordinates
-    servers = {member.name.lower(): member.name for member in context.server_members()}
-    found = [
-        msgspec.structs.replace(row, node=f"{row.node}.{context.datacenter}")
-        for row in known
-        if row.node.lower() in servers
-    ]
-    return [DatacenterMap(datacenter=context.datacenter, area_id="wan", coordinates=found)]
+    store = context.fsm.store
+    rows = [row for member in context.server_members() for row in store.coordinates.of_node(member.name)[0]]
+    return [DatacenterMap(datacenter=context.datacenter, area_id="wan", coordinates=rows)]
+
+
+def _visible(rows: list[Coordinate], index: int, authz: Authorizer) -> IndexedCoordinates:
+    seen = rows if authz.allows_all else [row for row in rows if authz.node_read(row.node)]
+    return IndexedCoordinates(coordinates=seen, index=index, results_filtered_by_acls=len(seen) < len(rows))
 
 
 @read("Coordinate.ListNodes")
 def list_nodes(context: Context, args: DCSpecificRequest, watch: Watch | None) -> IndexedCoordinates:
     """The coordinates of all nodes."""
-    if watch is not None:
-        watch.note(("coordinates",))
-    store = context.fsm.store
-    return IndexedCoordinates(coordinates=store.coordinates.rows(), index=store.indexes.get("coordinates"))
+    store, authz = context.fsm.store, authorizer(context, args.token)
+    rows, index = store.coordinates.all(watch)
+    return _visible(rows, index, authz)
 
 
 @read("Coordinate.Node")
 def node(context: Context, args: NodeSpecificRequest, watch: Watch | None) -> IndexedCoordinates:
     """The coordinates of one node."""
-    if watch is not None:
-        watch.note(("coordinate", args.node.lower()))
-    store = context.fsm.store
-    rows = list(store.coordinates.between((args.node.lower(), ""), (args.node.lower(), "\U0010ffff")))
-    return IndexedCoordinates(coordinates=rows, index=store.indexes.get("coordinates"))
+    store, authz = context.fsm.store, authorizer(context, args.token)
+    rows, index = store.coordinates.of_node(args.node, watch)
+    return _visible(rows, index, authz)

@@ -3,6 +3,7 @@
 import msgspec
 
 from mesh import intentions as logic
+from model.commands import CommandType
 from model.errors import INTENTION_NOT_FOUND, RpcError
 from model.gotime import GoTime
 from model.structs.config_entries import ServiceIntentionsConfigEntry
@@ -18,7 +19,6 @@ from model.structs.intentions import (
     SourceIntention,
 )
 from model.tables import Watch
-from server import fsm
 from server.endpoints.context import Context, propose, read, write
 from server.state.store import Store
 
@@ -139,7 +139,7 @@ def _entry(context: Context, name: str) -> ServiceIntentionsConfigEntry | None:
 
 
 async def _write(context: Context, entry: ServiceIntentionsConfigEntry) -> None:
-    await propose(context, fsm.CONFIG_ENTRY, ConfigEntryRequest(op="upsert", entry=entry))
+    await propose(context, CommandType.CONFIG_ENTRY, ConfigEntryRequest(op="upsert", entry=entry))
 
 
 def _source(intention: Intention) -> SourceIntention:
@@ -267,4 +267,4 @@ async def _delete(context: Context, intention: Intention) -> None:
     if rest.sources:
         await _write(context, rest)
     else:
-        await propose(context, fsm.CONFIG_ENTRY, ConfigEntryRequest(op="delete", entry=entry))
+        await propose(context, CommandType.CONFIG_ENTRY, ConfigEntryRequest(op="delete", entry=entry))

@@ -1,7 +1,9 @@
 """Internal: what the UI and the agents ask for beyond the public services."""
 
+from collections.abc import Iterable
+
 from model.errors import RpcError
-from model.structs.catalog import Node, NodeInfo
+from model.structs.catalog import CheckServiceNode, GatewayService, Node, NodeInfo
 from model.structs.catalog_rpc import (
     CatalogSummary,
     DCSpecificRequest,
@@ -14,71 +16,84 @@ from model.structs.catalog_rpc import (
     ServiceDumpRequest,
 )
 from model.tables import Watch
+from server.endpoints.authorizer import Authorizer, authorizer
 from server.endpoints.context import Context, local, read
+from server.endpoints.health import visible
+from server.endpoints.selection import filtered
+from server.state.store import Store
 
 
-def _info(context: Context, node: Node, watch: Watch | None) -> NodeInfo:
-    catalog = context.fsm.store.catalog
+def _info(store: Store, node: Node, authz: Authorizer) -> NodeInfo:
+    catalog = store.catalog
     key = node.node.lower()
-    if watch is not None:
-        watch.note(("node", key))
+    services = [row.service for row in catalog.instances.by("node", key)]
+    checks = catalog.checks.by("node", key)
+    if not authz.allows_all:
+        services = [service for service in services if authz.service_read(service.service)]
+        checks = [check for check in checks if not check.service_name or authz.service_read(check.service_name)]
     return NodeInfo(
         id=node.id,
         node=node.node,
         address=node.address,
         tagged_addresses=node.tagged_addresses,
         meta=node.meta,
-        services=[row.service for row in catalog.instances.by("node", key)],
-        checks=catalog.checks.by("node", key),
+        services=services or None,
+        checks=checks or None,
     )
 
 
 @read("Internal.NodeInfo")
 def node_info(context: Context, args: NodeSpecificRequest, watch: Watch | None) -> IndexedNodeDump:
     """All that is on one node."""
-    store = context.fsm.store
-    node = store.catalog.find_node(args.node)
-    if watch is not None:
-        watch.note(("nodes",), ("node", args.node.lower()))
-    dump = [_info(context, node, watch)] if node is not None else []
-    return IndexedNodeDump(dump=dump, index=store.indexes.get("nodes", "services", "checks"))
+    store, authz = context.fsm.store, authorizer(context, args.token)
+    node, _, index = store.catalog.node_services(args.node, watch)
+    if node is None:
+        return IndexedNodeDump(index=index)
+    if not authz.node_read(node.node):
+        return IndexedNodeDump(index=index, results_filtered_by_acls=True)
+    return IndexedNodeDump(dump=[_info(store, node, authz)], index=index)
 
 
 @read("Internal.NodeDump")
 def node_dump(context: Context, args: DCSpecificRequest, watch: Watch | None) -> IndexedNodeDump:
     """All nodes with all that is on them."""
-    store = context.fsm.store
-    if watch is not None:
-        watch.note(("nodes",), ("services",), ("checks",))
-    dump = [_info(context, node, None) for node in store.catalog.nodes]
-    return IndexedNodeDump(dump=dump, index=store.indexes.get("nodes", "services", "checks"))
+    store, authz = context.fsm.store, authorizer(context, args.token)
+    _, index = store.catalog.all_instances(watch)
+    nodes = store.catalog.nodes.rows()
+    seen = [node for node in nodes if authz.node_read(node.node)]
+    dump = filtered(args.filter, NodeInfo, [_info(store, node, authz) for node in seen])
+    return IndexedNodeDump(dump=dump, index=index, results_filtered_by_acls=len(seen) < len(nodes))
 
 
 @read("Internal.ServiceDump")
 def service_dump(context: Context, args: ServiceDumpRequest, watch: Watch | None) -> IndexedNodesWithGateways:
-    """All instances with their nodes and checks."""
-    store = context.fsm.store
-    if watch is not None:
-        watch.note(("nodes",), ("services",), ("checks",))
-    rows = store.catalog.instances.rows()
+    """All instances, or those of one kind, with their nodes and checks."""
+    store, authz = context.fsm.store, authorizer(context, args.token)
     if args.use_service_kind:
-        rows = [row for row in rows if row.service.kind == args.service_kind]
-    rows.sort(key=lambda row: (row.service.service, row.node))
+        rows, index = store.catalog.instances_of_kind(args.service_kind, watch)
+    else:
+        rows, index = store.catalog.all_instances(watch)
+    rows.sort(key=lambda row: (row.service.service, row.node, row.service.id))
+    found = filtered(args.filter, CheckServiceNode, store.catalog.with_checks(rows))
+    seen = visible(found, authz)
+    gateways: list[GatewayService] | None = None if args.use_service_kind else []
     return IndexedNodesWithGateways(
-        nodes=store.catalog.with_checks(rows), index=store.indexes.get("nodes", "services", "checks")
+        nodes=seen, gateways=gateways, index=index, results_filtered_by_acls=len(seen) < len(found)
     )
 
 
 @read("Internal.CatalogOverview")
 def catalog_overview(context: Context, args: DCSpecificRequest, watch: Watch | None) -> CatalogSummary:
     """Counts of nodes, services and checks by health."""
+    authz = authorizer(context, args.token)
+    authz.require("operator", "read")
     catalog = context.fsm.store.catalog
     nodes = [_worst(check.status for check in catalog.checks.by("node", node.node.lower())) for node in catalog.nodes]
     services: dict[str, list[str]] = {}
-    for found in catalog.with_checks(catalog.instances.rows()):
-        assert found.service is not None
-        worst = _worst(check.status for check in found.checks or ())
-        services.setdefault(found.service.service, []).append(worst)
+    for found in catalog.with_checks(catalog.instances):
+        if found.service is not None:
+            worst = _worst(check.status for check in found.checks or ())
+            services.setdefault(found.service.service, []).append(worst)
     checks: dict[str, list[str]] = {}
     for check in catalog.checks:
         checks.setdefault(check.name, []).append(check.status)
@@ -89,8 +104,8 @@ def catalog_overview(context: Context, args: DCSpecificRequest, watch: Watch | N
     )
 
 
-def _worst(statuses: object) -> str:
-    seen = set(statuses)  # type: ignore[call-overload]
+def _worst(statuses: Iterable[str]) -> str:
+    seen = set(statuses)
     return next((status for status in ("critical", "warning") if status in seen), "passing")
 
 
@@ -109,5 +124,6 @@ async def event_fire(context: Context, args: EventFireRequest) -> EventFireRespo
     """Spread a user event."""
     if not args.name:
         raise RpcError("Must provide event name")
+    authorizer(context, args.token).require("event", "write", args.name)
     await context.fire_event(args.name, args.payload or b"")
-    return EventFireResponse()
+    return EventFireResponse(index=1, known_leader=context.raft.leader is not None)

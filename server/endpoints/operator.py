@@ -2,6 +2,7 @@
 
 import msgspec
 
+from model.commands import CommandType
 from model.durations import MILLISECOND, SECOND
 from model.errors import RpcError
 from model.structs.base import Empty
@@ -14,7 +15,7 @@ from model.structs.operator import (
     RaftServer,
 )
 from model.tables import Watch
-from server import fsm
+from server.endpoints.authorizer import authorizer
 from server.endpoints.context import Context, propose, read, write
 
 DEFAULT_AUTOPILOT = AutopilotConfig(
@@ -28,6 +29,7 @@ DEFAULT_AUTOPILOT = AutopilotConfig(
 @read("Operator.RaftGetConfiguration")
 def raft_configuration(context: Context, args: DCSpecificRequest, watch: Watch | None) -> RaftConfigurationResponse:
     """The servers that take part in Raft."""
+    authorizer(context, args.token).require("operator", "read")
     leader = context.raft.leader
     names = {member.id: member.name for member in context.server_members()}
     servers = [
@@ -44,7 +46,8 @@ def raft_configuration(context: Context, args: DCSpecificRequest, watch: Watch |
     return RaftConfigurationResponse(servers=servers)
 
 
-async def _remove(context: Context, server_id: str, shown: str) -> Empty:
+async def _remove(context: Context, args: RaftRemovePeerRequest, server_id: str, shown: str) -> Empty:
+    authorizer(context, args.token).require("operator", "write")
     if server_id not in {server.id for server in context.raft.servers}:
         raise RpcError(f"{shown} was not found in the Raft configuration")
     await context.raft.remove_server(server_id)
@@ -54,23 +57,25 @@ async def _remove(context: Context, server_id: str, shown: str) -> Empty:
 @write("Operator.RaftRemovePeerByID")
 async def remove_by_id(context: Context, args: RaftRemovePeerRequest) -> Empty:
     """Take a server out by its ID."""
-    return await _remove(context, args.id, f'id "{args.id}"')
+    return await _remove(context, args, args.id, f'id "{args.id}"')
 
 
 @write("Operator.RaftRemovePeerByAddress")
 async def remove_by_address(context: Context, args: RaftRemovePeerRequest) -> Empty:
     """Take a server out by its address."""
     found = next((server.id for server in context.raft.servers if server.address == args.address), "")
-    return await _remove(context, found, f'address "{args.address}"')
+    return await _remove(context, args, found, f'address "{args.address}"')
 
 
 @read("Operator.AutopilotGetConfiguration")
 def autopilot_configuration(context: Context, args: DCSpecificRequest, watch: Watch | None) -> AutopilotConfig:
     """How autopilot looks after the servers."""
-    return context.fsm.store.autopilot.get("") or DEFAULT_AUTOPILOT
+    authorizer(context, args.token).require("operator", "read")
+    return context.fsm.store.autopilot.config or DEFAULT_AUTOPILOT
 
 
 @write("Operator.AutopilotSetConfiguration")
 async def set_autopilot_configuration(context: Context, args: AutopilotSetConfigRequest) -> bool:
     """Change autopilot's settings; false when a cas did not match."""
-    return bool(await propose(context, fsm.AUTOPILOT, msgspec.structs.replace(args, token="")))
+    authorizer(context, args.token).require("operator", "write")
+    return bool(await propose(context, CommandType.AUTOPILOT, msgspec.structs.replace(args, token="")))

@@ -23,17 +23,21 @@ async def run_read(context: Context, function: ReadFunction, args: Query) -> Any
     if args.require_consistent:
         try:
             await context.raft.read_barrier(context.limits.hold_timeout)
-        except (NotLeader, LeadershipLost, ProposalTimeout):
+        except NotLeader:
+            raise
+        except (LeadershipLost, ProposalTimeout):
             raise RpcError(NO_LEADER) from None
-    reply = await _blocking(context, function, args) if args.min_query_index > 0 else function(context, args, None)
-    if isinstance(reply, Meta):
-        return _with_meta(context, reply)
-    return reply
+    if args.min_query_index > 0:
+        reply = await _blocking(context, function, args)
+    else:
+        reply = function(context, args, None)
+    return _with_meta(context, reply) if isinstance(reply, Meta) else reply
 
 
 async def _blocking(context: Context, function: ReadFunction, args: Query) -> Any:
-    seconds = args.max_query_time / _SECOND if args.max_query_time > 0 else context.limits.default_query_time
-    seconds = min(seconds, context.limits.max_query_time)
+    limits = context.limits
+    seconds = args.max_query_time / _SECOND if args.max_query_time > 0 else limits.default_query_time
+    seconds = min(seconds, limits.max_query_time)
     seconds += seconds / 16 * context.random()
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
@@ -51,9 +55,13 @@ async def _blocking(context: Context, function: ReadFunction, args: Query) -> An
 
 def _with_meta(context: Context, reply: Meta) -> Meta:
     raft = context.raft
+    if raft.is_leader:
+        if reply.index > 0:
+            return msgspec.structs.replace(reply, known_leader=True)
+        return msgspec.structs.replace(reply, known_leader=True, index=1)
     return msgspec.structs.replace(
         reply,
         index=max(reply.index, 1),
         known_leader=raft.leader is not None,
-        last_contact=0 if raft.is_leader else int(raft.last_contact * _SECOND),
+        last_contact=int(raft.last_contact * _SECOND),
     )

@@ -16,7 +16,7 @@ async def ping(context: Context, args: Empty) -> Empty:
 async def leader(context: Context, args: DCSpecificRequest) -> str:
     """The leader's `ip:port`, or "" while there is none."""
     known = context.raft.leader
-    return known.address if known else ""
+    return known.address if known is not None else ""
 
 
 @local("Status.Peers")

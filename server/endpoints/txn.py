@@ -2,56 +2,109 @@
 
 import msgspec
 
+from model.commands import CommandType
 from model.errors import RpcError
-from model.structs.txn import TxnError, TxnOp, TxnReadRequest, TxnReadResponse, TxnRequest, TxnResponse
+from model.structs.txn import TxnError, TxnOp, TxnReadRequest, TxnReadResponse, TxnRequest, TxnResponse, TxnResult
 from model.tables import Watch
-from server import fsm
-from server.endpoints.catalog import check_node_id
+from server.endpoints.authorizer import Authorizer, authorizer
 from server.endpoints.context import Context, propose, read, write
+from server.endpoints.registration import check_node_id, prepare_check, prepare_service
 from server.state import txn
 
 
-def _check(context: Context, ops: list[TxnOp]) -> list[TxnError]:
-    """What is wrong with operations before anything is tried."""
-    errors = []
+def _prepare(context: Context, op: TxnOp, authz: Authorizer) -> TxnOp:
+    """An operation as it goes into the log. Raises RpcError for what can be refused before anything is tried."""
+    store = context.fsm.store
+    if op.kv is not None:
+        entry, verb = op.kv.dir_ent, op.kv.verb
+        if not entry.key and verb != "delete-tree":
+            raise RpcError("Must provide key")
+        if verb == "lock" and not store.kv.may_lock(entry.key, store.clock()):
+            raise RpcError(f'failed to lock key "{entry.key}", lock is delayed')
+        if verb == "delete-tree":
+            authz.require("key", "write-prefix", entry.key)
+        elif verb in txn.WRITE_VERBS:
+            authz.require("key", "write", entry.key)
+    elif op.node is not None:
+        check_node_id(op.node.node.id)
+        if op.node.verb != "get":
+            authz.require("node", "write", op.node.node.node)
+        node = op.node.node
+        if not node.datacenter:
+            node = msgspec.structs.replace(node, datacenter=context.datacenter)
+            return msgspec.structs.replace(op, node=msgspec.structs.replace(op.node, node=node))
+    elif op.service is not None:
+        if op.service.verb in ("set", "cas"):
+            service = prepare_service(op.service.service)
+            authz.require("service", "write", service.service)
+            return msgspec.structs.replace(op, service=msgspec.structs.replace(op.service, service=service))
+        if op.service.verb != "get":
+            known = store.catalog.instance(op.service.node, op.service.service.id)
+            if known is not None:
+                authz.require("service", "write", known.service.service)
+    elif op.check is not None and op.check.verb != "get":
+        check = op.check.check
+        if check.service_id:
+            instance = store.catalog.instance(check.node, check.service_id)
+            name = instance.service.service if instance is not None else check.service_name
+            authz.require("service", "write", name)
+        else:
+            authz.require("node", "write", check.node)
+        if op.check.verb in ("set", "cas"):
+            prepared = prepare_check(check, check.node)
+            return msgspec.structs.replace(op, check=msgspec.structs.replace(op.check, check=prepared))
+    return op
+
+
+def _prepare_all(context: Context, ops: list[TxnOp], authz: Authorizer) -> tuple[list[TxnOp], list[TxnError]]:
+    prepared, errors = [], []
     for position, op in enumerate(ops):
         try:
-            if op.kv is not None:
-                if not op.kv.dir_ent.key and op.kv.verb != "delete-tree":
-                    raise RpcError("Must provide key")
-                if op.kv.verb == "lock" and not context.fsm.store.kv.may_lock(
-                    op.kv.dir_ent.key, context.fsm.store.clock()
-                ):
-                    raise RpcError(f'failed to lock key "{op.kv.dir_ent.key}", lock is delayed')
-            elif op.node is not None:
-                check_node_id(op.node.node.id)
+            prepared.append(_prepare(context, op, authz))
         except RpcError as error:
             errors.append(TxnError(op_index=position, what=error.text))
-    return errors
-
-
+    return prepared, errors
 
 
 @write("Txn.Apply")
 async def apply(context: Context, args: TxnRequest) -> TxnResponse:
     """Carry out operations, all or none."""
-    ops = args.ops or []
-    errors = _check(context, ops)
+    authz = authorizer(context, args.token)
+    ops, errors = _prepare_all(context, args.ops or [], authz)
     if errors:
         return TxnResponse(errors=errors)
-    result = await propose(context, fsm.TXN, msgspec.structs.replace(args, token=""))
+    result = await propose(context, CommandType.TXN, msgspec.structs.replace(args, ops=ops, token=""))
     assert isinstance(result, TxnResponse)
+    if result.results and not authz.allows_all:
+        seen = [row for row in result.results if _may_see(row, authz)]
+        return msgspec.structs.replace(result, results=seen)
     return result
+
+
+def _may_see(row: TxnResult, authz: Authorizer) -> bool:
+    if row.kv is not None:
+        return authz.key_read(row.kv.key)
+    if row.node is not None:
+        return authz.node_read(row.node.node)
+    if row.service is not None:
+        return authz.service_read(row.service.service)
+    if row.check is not None:
+        name = row.check.service_name
+        return authz.service_read(name) if name else authz.node_read(row.check.node)
+    return True
 
 
 @read("Txn.Read")
 def read_only(context: Context, args: TxnReadRequest, watch: Watch | None) -> TxnReadResponse:
-    """Carry out operations that only read."""
-    ops = args.ops or []
-    errors = _check(context, ops)
+    """Carry out operations that only read. It never blocks: there is no index for so many things at once."""
+    authz = authorizer(context, args.token)
+    ops, errors = _prepare_all(context, args.ops or [], authz)
     if errors:
         return TxnReadResponse(errors=errors)
     if any(txn.is_write(op) for op in ops):
-        raise RpcError("a read-only transaction must not write")
+        raise RpcError("Transaction contains writes")
     results, failed = txn.run(context.fsm.store, 0, ops)
+    if results and not authz.allows_all:
+        seen = [row for row in results if _may_see(row, authz)]
+        return TxnReadResponse(results=seen, results_filtered_by_acls=len(seen) < len(results))
     return TxnReadResponse(results=results, errors=failed)

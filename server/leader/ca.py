@@ -14,11 +14,11 @@ import msgspec
 from mesh import certificates
 from mesh.certificates import CertificateError, PrivateKey
 from mesh.spiffe import AgentIdentity, ServiceIdentity
+from model.commands import CommandType
 from model.durations import HOUR, SECOND, DurationError, format_duration, parse_duration
 from model.errors import SIGN_RATE_LIMITED, RpcError
 from model.gotime import GoTime
 from model.structs.connect import CAConfiguration, CAConsulProviderState, CALeafRequest, CARequest, CARoot, IssuedCert
-from server import fsm
 from server.state.store import Store
 
 log = logging.getLogger("lictor.connect.ca")
@@ -137,18 +137,19 @@ class CertificateAuthority:
             settings = {key: value for key, value in self.initial_config.items() if key.lower() != "clusterid"}
             settings.pop("cluster_id", None)
             config = CAConfiguration(cluster_id=str(cluster), provider=PROVIDER, config={**DEFAULT_CONFIG, **settings})
-            await self._apply(fsm.CA, CARequest(op="set-config", config=config))
+            await self._apply(CommandType.CONNECT_CA, CARequest(op="set-config", config=config))
         ca = self._store().connect_ca
         if ca.active_root() is None:
             assert ca.config is not None
             root = await self._new_root(parse_config(ca.config.config))
             await self._apply(
-                fsm.CA, CARequest(op="set-roots", index=self._store().indexes.get("connect-ca-roots"), roots=[root])
+                CommandType.CONNECT_CA,
+                CARequest(op="set-roots", index=self._store().indexes.get("connect-ca-roots"), roots=[root]),
             )
             log.info("initialized primary datacenter CA with provider: provider=%s", PROVIDER)
 
     async def _serial(self) -> int:
-        serial = await self._apply(fsm.CA, CARequest(op="increment-provider-serial"))
+        serial = await self._apply(CommandType.CONNECT_CA, CARequest(op="increment-provider-serial"))
         return int(serial)
 
     async def _new_root(self, config: ProviderConfig) -> CARoot:
@@ -172,7 +173,7 @@ class CertificateAuthority:
         pem = certificates.to_pem(certificate)
         identifier = certificates.fingerprint(certificate)
         await self._apply(
-            fsm.CA,
+            CommandType.CONNECT_CA,
             CARequest(
                 op="set-provider-state",
                 provider_state=CAConsulProviderState(
@@ -213,7 +214,7 @@ class CertificateAuthority:
         known_key = state.private_key.strip() if state is not None else ""
         same_key = not parsed.private_key or parsed.private_key.strip() == known_key
         if same_kind and same_root and same_key:
-            await self._apply(fsm.CA, CARequest(op="set-config", config=config))
+            await self._apply(CommandType.CONNECT_CA, CARequest(op="set-config", config=config))
             return
         root = await self._new_root(parsed)
         if not wanted.force_without_cross_signing and state is not None and not parsed.disable_cross_signing:
@@ -235,7 +236,7 @@ class CertificateAuthority:
         ]
         index = self._store().indexes.get("connect-ca-roots")
         request = CARequest(op="set-roots-config", index=index, roots=[*roots, root], config=config)
-        if not await self._apply(fsm.CA, request):
+        if not await self._apply(CommandType.CONNECT_CA, request):
             raise RpcError("could not atomically update roots and config")
         log.info("CA rotated to new root under provider: provider=%s", PROVIDER)
 
@@ -272,7 +273,7 @@ class CertificateAuthority:
             time.time(),
             config.leaf_ttl / SECOND,
         )
-        index = await self._apply(fsm.CA_LEAF, CALeafRequest(op="increment-index"))
+        index = await self._apply(CommandType.CA_LEAF, CALeafRequest(op="increment-index"))
         del index
         modified = self._store().indexes.get("connect-ca-leaf-certs")
         chain = issued.pem + "".join(root.intermediate_certs or ())

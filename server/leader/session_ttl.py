@@ -45,15 +45,16 @@ class SessionTimers:
             self._deadlines[session.id] = deadline
             heapq.heappush(self._heap, (deadline, session.id))
 
-    def watch_over(self, sessions: Iterable[Session]) -> None:
-        """Start the time of sessions that are not known yet and forget those that are gone."""
-        present = set()
-        for session in sessions:
-            present.add(session.id)
-            if session.id not in self._deadlines:
-                self.renew(session)
-        for gone in self._deadlines.keys() - present:
-            del self._deadlines[gone]
+    def retry(self, session: Session) -> None:
+        """Ending the session failed: it is over again at once."""
+        if ttl_seconds(session) > 0:
+            deadline = self._clock()
+            self._deadlines[session.id] = deadline
+            heapq.heappush(self._heap, (deadline, session.id))
+
+    def forget(self, session_id: str) -> None:
+        """The session is gone."""
+        self._deadlines.pop(session_id, None)
 
     def expired(self) -> list[str]:
         """The sessions whose time is over; each is named once."""

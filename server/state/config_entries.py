@@ -4,6 +4,8 @@ from typing import Any
 
 import msgspec
 
+from model.codec import to_wire
+from model.commands import Command, CommandType, Record
 from model.errors import RpcError
 from model.structs.config_rpc import ConfigEntry, ConfigEntryRequest, kind_of
 from model.tables import Indexes, Journal, Table, Watch
@@ -23,6 +25,27 @@ class ConfigEntries:
         self._journal = journal
         self._indexes = indexes
         self.rows: Table[Any] = Table(journal, lambda row: (kind_of(row), name_of(row)), kind=lambda r: (kind_of(r),))
+
+    def commands(self) -> list[Command]:
+        """Writing and removing entries."""
+        return [Command(CommandType.CONFIG_ENTRY, ConfigEntryRequest, self.apply)]
+
+    def records(self) -> list[Record]:
+        """The entries by kind and name."""
+        return [
+            Record(
+                CommandType.CONFIG_ENTRY,
+                ConfigEntryRequest,
+                self.rows.rows,
+                self._load,
+                lambda row: to_wire(ConfigEntryRequest(entry=row)),
+            )
+        ]
+
+    def _load(self, request: ConfigEntryRequest) -> None:
+        entry: Any = request.entry
+        self.rows.put(entry)
+        self._indexes.raise_to(entry.modify_index, INDEX)
 
     def get(self, kind: str, name: str, watch: Watch | None = None) -> tuple[Any, int]:
         """The entry or None, and the index to wait from."""

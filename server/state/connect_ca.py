@@ -2,12 +2,14 @@
 
 import msgspec
 
+from model.commands import Command, CommandType, Record
 from model.errors import RpcError
 from model.structs.connect import CAConfiguration, CAConsulProviderState, CALeafRequest, CARequest, CARoot
 from model.tables import Indexes, Journal, Table, Watch
 
 ROOTS = "connect-ca-roots"
 CONFIG = "connect-ca-config"
+PROVIDER = "connect-ca-builtin"
 SERIAL = "connect-ca-builtin-serial"
 LEAF = "connect-ca-leaf-certs"
 
@@ -21,6 +23,34 @@ class ConnectCa:
         self.roots: Table[CARoot] = Table(journal, lambda row: row.id)
         self.configs: Table[CAConfiguration] = Table(journal, lambda row: "")
         self.provider_states: Table[CAConsulProviderState] = Table(journal, lambda row: row.id)
+
+    def commands(self) -> list[Command]:
+        """Changes of the CA, and the note that a leaf was issued."""
+        return [
+            Command(CommandType.CONNECT_CA, CARequest, self.apply),
+            Command(CommandType.CA_LEAF, CALeafRequest, self.apply_leaf),
+        ]
+
+    def records(self) -> list[Record]:
+        """Roots, provider states and the configuration."""
+        return [
+            Record(CommandType.CONNECT_CA, CARoot, self.roots.rows, self._load_root),
+            Record(
+                CommandType.CA_PROVIDER_STATE, CAConsulProviderState, self.provider_states.rows, self._load_provider
+            ),
+            Record(CommandType.CA_CONFIG, CAConfiguration, self.configs.rows, self._load_config),
+        ]
+
+    def _load_root(self, row: CARoot) -> None:
+        self.roots.put(row)
+        self._indexes.raise_to(row.modify_index, ROOTS)
+
+    def _load_provider(self, row: CAConsulProviderState) -> None:
+        self.provider_states.put(row)
+        self._indexes.raise_to(row.modify_index, PROVIDER)
+
+    def _load_config(self, row: CAConfiguration) -> None:
+        self.configs.put(row)
 
     @property
     def config(self) -> CAConfiguration | None:
@@ -111,4 +141,4 @@ class ConnectCa:
         old = self.provider_states.get(state.id)
         created = old.create_index if old else index
         self.provider_states.put(msgspec.structs.replace(state, create_index=created, modify_index=index))
-        self._indexes.set(index, "connect-ca-builtin")
+        self._indexes.set(index, PROVIDER)

@@ -9,16 +9,17 @@ from model.structs.txn import TxnError, TxnKVOp, TxnOp, TxnResult
 from server.state.store import Store
 
 READ_VERBS = frozenset(("get", "get-tree", "get-or-empty", "check-index", "check-session", "check-not-exists"))
+WRITE_VERBS = frozenset(("set", "delete", "delete-cas", "delete-tree", "cas", "lock", "unlock"))
 
 
 def is_write(op: TxnOp) -> bool:
     """Whether an operation changes anything."""
     if op.kv is not None:
-        return op.kv.verb not in READ_VERBS
+        return op.kv.verb in WRITE_VERBS
     for part in (op.node, op.service, op.check):
         if part is not None:
-            return part.verb != "get"
-    return True
+            return part.verb in WRITE_VERBS
+    return op.session is not None
 
 
 def run(store: Store, index: int, ops: list[TxnOp]) -> tuple[list[TxnResult] | None, list[TxnError] | None]:
@@ -47,7 +48,7 @@ def _one(store: Store, index: int, op: TxnOp) -> list[TxnResult]:
             raise RpcError(f"unknown session verb {op.session.verb!r}")
         store.sessions.destroy(index, op.session.session.id)
         return []
-    raise RpcError("no operation specified")
+    return []
 
 
 def _shown(entry: DirEntry | None) -> list[TxnResult]:

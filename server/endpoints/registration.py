@@ -1,0 +1,99 @@
+"""What a registration must say, and how it is completed before it goes into the log."""
+
+import re
+
+import msgspec
+
+from model.errors import RpcError
+from model.structs.catalog import HealthCheck, HealthCheckDefinition, NodeService, Weights
+from model.structs.catalog_rpc import RegisterRequest
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_ANY_ADDRESS = ("0.0.0.0", "::", "[::]")
+
+
+def check_node_id(node_id: str) -> None:
+    """Raise RpcError unless a node's ID is empty or a UUID."""
+    if node_id and not _UUID.fullmatch(node_id):
+        reason = "uuid string is wrong length" if len(node_id) != 36 else "uuid is improperly formatted"
+        raise RpcError(f"Bad node ID: {reason}")
+
+
+def prepare_registration(args: RegisterRequest, datacenter: str) -> RegisterRequest:
+    """The request as it goes into the log. Raises RpcError naming what is missing or wrong."""
+    if not args.node:
+        raise RpcError("Must provide node")
+    if not args.address and not args.skip_node_update:
+        raise RpcError("Must provide address if SkipNodeUpdate is not set")
+    check_node_id(args.id)
+    service = prepare_service(args.service) if args.service is not None else None
+    checks = [*(args.checks or ()), *([args.check] if args.check is not None else ())]
+    prepared = [prepare_check(check, args.node) for check in checks]
+    return msgspec.structs.replace(
+        args,
+        service=service,
+        check=None,
+        checks=prepared or None,
+        datacenter=args.datacenter or datacenter,
+        token="",
+    )
+
+
+def prepare_service(service: NodeService) -> NodeService:
+    """A service as it is stored: with an ID and weights. Raises RpcError naming what is missing."""
+    if not service.id and service.service:
+        service = msgspec.structs.replace(service, id=service.service)
+    if service.id and not service.service:
+        raise RpcError("Must provide service name (Service.Service) when service ID is provided")
+    if service.address in _ANY_ADDRESS:
+        raise RpcError("Invalid service address")
+    if service.kind == "connect-proxy":
+        check_proxy(service)
+    weights = service.weights
+    if weights is None or weights.passing < 1 or weights.warning < 0:
+        weights = Weights(passing=1, warning=1)
+    return msgspec.structs.replace(service, weights=weights)
+
+
+def check_proxy(service: NodeService) -> None:
+    """Raise RpcError unless a proxy says what it is for."""
+    problems = []
+    if not service.proxy.destination_service_name:
+        problems.append("Proxy.DestinationServiceName must be non-empty for Connect proxy services")
+    elif service.proxy.destination_service_name == "*":
+        problems.append("Proxy.DestinationServiceName must not be a wildcard for Connect proxy services")
+    if service.port == 0 and not service.socket_path:
+        problems.append("Port or SocketPath must be set for a Connect proxy")
+    if service.connect.native:
+        problems.append("A Proxy cannot also be Connect Native, only typical services")
+    if problems:
+        listed = "\n".join(f"\t* {problem}" for problem in problems)
+        noun = "error" if len(problems) == 1 else "errors"
+        raise RpcError(f"{len(problems)} {noun} occurred:\n{listed}\n\n")
+
+
+def prepare_check(check: HealthCheck, node: str) -> HealthCheck:
+    """A check as it is stored: with an ID, its node and its type."""
+    return msgspec.structs.replace(
+        check,
+        check_id=check.check_id or check.name,
+        node=check.node or node,
+        type=check.type or type_of(check.definition),
+    )
+
+
+def type_of(definition: HealthCheckDefinition) -> str:
+    """The name of the kind of check that a definition describes; "" when it describes none."""
+    kinds = {
+        "http": definition.http,
+        "tcp": definition.tcp,
+        "udp": definition.udp,
+        "grpc": definition.grpc,
+        "h2ping": definition.h2ping,
+        "os_service": definition.os_service,
+        "docker": definition.docker_container_id and definition.script_args,
+        "script": definition.script_args,
+        "ttl": definition.ttl,
+        "alias": definition.alias_node or definition.alias_service,
+    }
+    return next((kind for kind, value in kinds.items() if value), "")
