@@ -1,0 +1,1 @@
+"""Files, flags and environment become one immutable `Config` (`load.load_config`)."""

@@ -1,0 +1,132 @@
+"""The keys of Consul's agent configuration: which are known, which lictor honours, how flags spell them."""
+
+HONOURED = frozenset(
+    (
+        *("addresses", "advertise_addr", "alt_domain", "bind_addr", "bootstrap", "bootstrap_expect", "check", "checks"),
+        *("check_output_max_size", "check_update_interval", "client_addr", "config_entries", "connect", "data_dir"),
+        *("datacenter", "default_query_time", "disable_coordinates", "disable_http_unprintable_char_filter"),
+        *("discard_check_output", "dns_config", "domain", "enable_debug", "enable_local_script_checks"),
+        *("enable_script_checks", "http_config", "leave_on_terminate", "limits", "log_file", "log_json", "log_level"),
+        *("max_query_time", "node_id", "node_meta", "node_name", "performance", "ports", "primary_datacenter"),
+        *("raft_protocol", "recursors", "recursor", "rejoin_after_leave", "retry_interval", "retry_join", "retry_max"),
+        *("server", "service", "services", "skip_leave_on_interrupt", "start_join", "ui", "ui_config"),
+        *("disable_update_check", "disable_anonymous_signature", "disable_keyring_file", "disable_host_node_id"),
+        *("disable_remote_exec", "protocol", "ui_content_path", "enable_central_service_config"),
+    )
+)
+"""Keys that have their effect, or whose effect lictor has anyway."""
+
+KNOWN = HONOURED | frozenset(
+    (
+        *("acl", "acl_agent_master_token", "acl_agent_token", "acl_datacenter", "acl_default_policy"),
+        *("acl_down_policy", "acl_enable_key_list_policy", "acl_master_token", "acl_replication_token", "acl_token"),
+        *("acl_ttl", "acl_enable_token_replication", "advertise_addr_ipv4", "advertise_addr_ipv6"),
+        *("advertise_addr_wan", "advertise_addr_wan_ipv4", "advertise_addr_wan_ipv6", "advertise_reconnect_timeout"),
+        *("allow_write_http_from", "audit", "auto_config", "auto_encrypt", "auto_reload_config", "autopilot"),
+        *("ca_file", "ca_path", "cache", "cert_file", "cloud", "default_intention_policy", "encrypt"),
+        *("encrypt_verify_incoming", "encrypt_verify_outgoing", "enable_acl_replication", "enable_agent_tls_for_checks"),
+        *("enable_syslog", "experiments", "gossip_lan", "gossip_wan", "key_file", "license_path", "locality"),
+        *("log_rotate_bytes", "log_rotate_duration", "log_rotate_max_files", "non_voting_server", "partition"),
+        *("peering", "pid_file", "primary_gateways", "primary_gateways_interval", "raft_boltdb", "raft_logstore"),
+        *("raft_snapshot_interval", "raft_snapshot_threshold", "raft_trailing_logs", "read_replica"),
+        *("reconnect_timeout", "reconnect_timeout_wan", "reporting", "rpc", "retry_interval_wan", "retry_join_wan"),
+        *("retry_max_wan", "segment", "segments", "serf_lan", "serf_lan_allowed_cidrs", "serf_wan"),
+        *("serf_wan_allowed_cidrs", "server_name", "server_rejoin_age_max", "session_ttl_min", "start_join_wan"),
+        *("syslog_facility", "tagged_addresses", "telemetry", "tls", "tls_cipher_suites", "tls_min_version"),
+        *("tls_prefer_server_cipher_suites", "translate_wan_addrs", "ui_dir", "unix_sockets", "use_streaming_backend"),
+        *("verify_incoming", "verify_incoming_https", "verify_incoming_rpc", "verify_outgoing"),
+        *("verify_server_hostname", "watches", "xds", "disable_compat_1.9"),
+    )
+)
+"""Every key of Consul 1.14's files. Those that are not honoured yet are warned about."""
+
+NESTED = {
+    "ports": frozenset(
+        (
+            *("dns", "http", "https", "grpc", "grpc_tls", "serf_lan", "serf_wan", "server", "sidecar_min_port"),
+            *("sidecar_max_port", "expose_min_port", "expose_max_port", "proxy_min_port", "proxy_max_port"),
+        )
+    ),
+    "addresses": frozenset(("dns", "http", "https", "grpc", "grpc_tls")),
+    "dns_config": frozenset(
+        (
+            *("allow_stale", "max_stale", "node_ttl", "service_ttl", "enable_truncate", "only_passing"),
+            *("recursor_timeout", "recursor_strategy", "disable_compression", "udp_answer_limit", "a_record_limit"),
+            *("enable_additional_node_meta_txt", "soa", "use_cache", "cache_max_age", "prefer_namespace"),
+        )
+    ),
+    "http_config": frozenset(
+        ("block_endpoints", "response_headers", "allow_write_http_from", "use_cache", "max_header_bytes")
+    ),
+    "performance": frozenset(("raft_multiplier", "leave_drain_time", "rpc_hold_timeout", "grpc_keepalive_interval")),
+    "ui_config": frozenset(
+        (
+            *("enabled", "dir", "content_path", "metrics_provider", "metrics_provider_files", "metrics_proxy"),
+            *("metrics_provider_options_json", "dashboard_url_templates"),
+        )
+    ),
+    "limits": frozenset(
+        (
+            *("http_max_conns_per_client", "https_handshake_timeout", "rpc_client_timeout", "rpc_handshake_timeout"),
+            *("rpc_max_burst", "rpc_max_conns_per_client", "rpc_rate", "kv_max_value_size", "txn_max_req_len"),
+            *("request_limits",),
+        )
+    ),
+    "connect": frozenset(
+        (
+            *("enabled", "ca_provider", "ca_config", "mesh_gateway_wan_federation_enabled"),
+            *("enable_mesh_gateway_wan_federation", "enable_serverless_plugin", "test_ca_leaf_root_change_spread"),
+        )
+    ),
+}
+"""Keys below those that have some of their own."""
+
+FLAGS: dict[str, tuple[str, str, str]] = {
+    "advertise": ("advertise_addr", "text", "Address to advertise to other agents."),
+    "alt-domain": ("alt_domain", "text", "Alternate domain for DNS."),
+    "bind": ("bind_addr", "text", "Address for cluster traffic."),
+    "bootstrap": ("bootstrap", "bool", "Lead alone from the first start (one server only)."),
+    "bootstrap-expect": ("bootstrap_expect", "int", "Number of servers to wait for before the first election."),
+    "client": ("client_addr", "text", "Address for HTTP and DNS."),
+    "data-dir": ("data_dir", "text", "Folder for everything that must survive a restart."),
+    "datacenter": ("datacenter", "text", "Datacenter of this agent."),
+    "disable-host-node-id": ("disable_host_node_id", "bool", "Make a random node ID (the default)."),
+    "disable-keyring-file": ("disable_keyring_file", "bool", "Keep no keyring on disk."),
+    "dns-port": ("ports.dns", "int", "Port of DNS; -1 disables."),
+    "domain": ("domain", "text", "Domain for DNS."),
+    "enable-local-script-checks": ("enable_local_script_checks", "bool", "Allow script checks from files."),
+    "enable-script-checks": ("enable_script_checks", "bool", "Allow script checks."),
+    "encrypt": ("encrypt", "text", "Gossip key."),
+    "grpc-port": ("ports.grpc", "int", "Port of gRPC."),
+    "grpc-tls-port": ("ports.grpc_tls", "int", "Port of gRPC with TLS."),
+    "http-port": ("ports.http", "int", "Port of HTTP; -1 disables."),
+    "https-port": ("ports.https", "int", "Port of HTTPS; -1 disables."),
+    "hcl": ("", "hcl", "A piece of configuration as HCL; may be given several times."),
+    "join": ("start_join", "list", "Address of an agent to join at start; may be given several times."),
+    "log-file": ("log_file", "text", "File for logs, too."),
+    "log-json": ("log_json", "bool", "Log as JSON."),
+    "log-level": ("log_level", "text", "Least level to log: trace, debug, info, warn, error."),
+    "node": ("node_name", "text", "Name of this node; its host name by default."),
+    "node-id": ("node_id", "text", "ID of this node, a UUID."),
+    "node-meta": ("node_meta", "map", "key:value pair for this node; may be given several times."),
+    "primary-gateway": ("primary_gateways", "list", "Mesh gateway of the primary datacenter."),
+    "protocol": ("protocol", "int", "Protocol version."),
+    "raft-protocol": ("raft_protocol", "int", "Raft protocol version."),
+    "recursor": ("recursors", "list", "DNS server for other domains; may be given several times."),
+    "rejoin": ("rejoin_after_leave", "bool", "Rejoin the cluster after having left it."),
+    "retry-interval": ("retry_interval", "text", "Time between attempts to join."),
+    "retry-join": ("retry_join", "list", "Address of an agent to join, until it works; may be given several times."),
+    "retry-max": ("retry_max", "int", "Number of attempts to join; 0 for ever."),
+    "serf-lan-bind": ("serf_lan", "text", "Address for gossip in the datacenter."),
+    "serf-lan-port": ("ports.serf_lan", "int", "Port of gossip in the datacenter."),
+    "serf-wan-bind": ("serf_wan", "text", "Address for gossip between datacenters."),
+    "serf-wan-port": ("ports.serf_wan", "int", "Port of gossip between datacenters."),
+    "server": ("server", "bool", "Run as a server."),
+    "server-port": ("ports.server", "int", "Port of the servers' RPC."),
+    "syslog": ("enable_syslog", "bool", "Log to syslog."),
+    "ui": ("ui_config.enabled", "bool", "Serve the web UI."),
+    "ui-content-path": ("ui_config.content_path", "text", "Path of the web UI."),
+    "ui-dir": ("ui_config.dir", "text", "Folder with another web UI."),
+    "use-streaming": ("use_streaming_backend", "bool", "Accepted for compatibility."),
+}
+"""Flags of `lictor agent` beside -dev, -config-file, -config-dir and -config-format: key, kind, help."""

@@ -1,0 +1,121 @@
+"""The agent's configuration as the rest of the agent sees it. Times are in seconds unless a name says otherwise."""
+
+from typing import Any
+
+import msgspec
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the text names the key and the reason."""
+
+
+class Ports(msgspec.Struct, frozen=True):
+    """Ports by use; -1 disables."""
+
+    dns: int = 8600
+    http: int = 8500
+    https: int = -1
+    grpc: int = -1
+    grpc_tls: int = 8503
+    serf_lan: int = 8301
+    serf_wan: int = 8302
+    server: int = 8300
+    sidecar_min_port: int = 21000
+    sidecar_max_port: int = 21255
+    expose_min_port: int = 21500
+    expose_max_port: int = 21755
+
+
+class Soa(msgspec.Struct, frozen=True):
+    """Fields of the zone's SOA record, in seconds."""
+
+    expire: int = 86400
+    min_ttl: int = 0
+    refresh: int = 3600
+    retry: int = 600
+
+
+class DnsConfig(msgspec.Struct, frozen=True):
+    """How DNS answers."""
+
+    allow_stale: bool = True
+    max_stale: float = 87600 * 3600.0
+    node_ttl: float = 0.0
+    service_ttl: dict[str, float] = {}
+    enable_truncate: bool = False
+    only_passing: bool = False
+    recursor_timeout: float = 2.0
+    recursor_strategy: str = "sequential"
+    disable_compression: bool = False
+    udp_answer_limit: int = 3
+    a_record_limit: int = 0
+    enable_additional_node_meta_txt: bool = True
+    soa: Soa = Soa()
+    use_cache: bool = False
+    cache_max_age: float = 0.0
+
+
+class HttpConfig(msgspec.Struct, frozen=True):
+    """How HTTP answers."""
+
+    block_endpoints: list[str] = []
+    response_headers: dict[str, str] = {}
+    allow_write_http_from: list[str] = []
+    max_header_bytes: int = 0
+
+
+class Config(msgspec.Struct, frozen=True):
+    """Everything that an agent was told."""
+
+    node_name: str
+    node_id: str = ""
+    datacenter: str = "dc1"
+    domain: str = "consul."
+    alt_domain: str = ""
+    data_dir: str = ""
+    dev: bool = False
+    server: bool = False
+    bootstrap: bool = False
+    bootstrap_expect: int = 0
+    bind_addr: str = "0.0.0.0"
+    advertise_addr: str = ""
+    client_addrs: list[str] = ["127.0.0.1"]
+    http_addrs: list[str] = ["127.0.0.1"]
+    dns_addrs: list[str] = ["127.0.0.1"]
+    ports: Ports = Ports()
+    retry_join: list[str] = []
+    retry_interval: float = 30.0
+    retry_max: int = 0
+    start_join: list[str] = []
+    recursors: list[str] = []
+    node_meta: dict[str, str] = {}
+    ui: bool = False
+    ui_path: str = "/ui/"
+    log_level: str = "INFO"
+    log_json: bool = False
+    log_file: str = ""
+    raft_multiplier: int = 5
+    leave_on_terminate: bool = False
+    skip_leave_on_interrupt: bool = False
+    enable_script_checks: bool = False
+    enable_local_script_checks: bool = False
+    check_update_interval: float = 300.0
+    discard_check_output: bool = False
+    check_output_max_size: int = 4096
+    disable_remote_exec: bool = True
+    enable_debug: bool = False
+    dns: DnsConfig = DnsConfig()
+    http: HttpConfig = HttpConfig()
+    default_query_time: float = 300.0
+    max_query_time: float = 600.0
+    kv_max_value_size: int = 512 * 1024
+    txn_max_req_len: int = 512 * 1024
+    rpc_hold_timeout: float = 7.0
+    disable_coordinates: bool = False
+    connect_enabled: bool = False
+    ca_config: dict[str, Any] = {}
+    config_entries: list[dict[str, Any]] = []
+    services: list[dict[str, Any]] = []
+    checks: list[dict[str, Any]] = []
+    primary_datacenter: str = ""
+    disable_http_unprintable_char_filter: bool = False

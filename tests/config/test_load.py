@@ -1,0 +1,76 @@
+"""Files, flags and their errors."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from agent.config.load import load_config
+from agent.config.settings import ConfigError
+
+
+def test_dev_needs_nothing() -> None:
+    config, warnings = load_config(["-dev"])
+    assert config.server and config.bootstrap and config.ui and config.bind_addr == "127.0.0.1"
+    assert config.ports.http == 8500 and not warnings
+
+
+def test_files_are_merged_in_order_and_flags_win(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({"node_name": "a", "retry_join": ["x"], "ports": {"http": 1}}))
+    (tmp_path / "b.hcl").write_text(
+        'node_name = "b"\nretry_join = ["y"]\nports { dns = 2 }\nservice { name = "web" port = 80 }\nserver = true'
+    )
+    (tmp_path / "c.txt").write_text("ignored")
+    config, _ = load_config([f"-config-dir={tmp_path}", "--data-dir", str(tmp_path), "-http-port=9", "-ui=false"])
+    assert (config.node_name, config.retry_join, config.server) == ("b", ["x", "y"], True)
+    assert (config.ports.http, config.ports.dns) == (9, 2)
+    assert config.services == [{"name": "web", "port": 80}]
+    assert not config.ui
+
+
+@pytest.mark.parametrize(
+    ("argv", "text"),
+    [
+        ([], "data_dir cannot be empty"),
+        (["-dev", "-nonsense"], "flag provided but not defined: -nonsense"),
+        (["-dev", "-htp-port=1"], "did you mean -http-port"),
+        (["-dev", "-http-port=x"], 'invalid value "x" for flag -http-port'),
+        (["-dev", "extra"], "Unexpected argument"),
+        (["-dev", "-config-file=/nonexistent.json"], "no such file"),
+        (["-dev", "-datacenter=a b"], "datacenter can only contain"),
+        (["-dev", "-bind=nowhere"], "bind_addr"),
+        (["-data-dir=/tmp", "-bootstrap-expect=3"], "requires 'server = true'"),
+        (["-dev", "-node-id=zzz"], "is no UUID"),
+        (["-dev", "-hcl", "dns_config { node_ttl = \"soon\" }"], "dns_config.node_ttl"),
+        (["-dev", "-hcl", "ports { http = 70000 }"], "ports.http"),
+    ],
+)
+def test_errors_name_the_key(argv: list[str], text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(argv)
+    assert text in str(caught.value)
+
+
+def test_unknown_keys_are_named_with_a_suggestion(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"node_nam": "x", "ports": {"htp": 1}}')
+    with pytest.raises(ConfigError) as caught:
+        load_config(["-dev", f"-config-file={path}"])
+    assert "invalid config key node_nam (did you mean node_name?)" in str(caught.value)
+    assert "invalid config key ports.htp" in str(caught.value)
+
+
+def test_malformed_files_name_the_place(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"node_name": \n "x",,}')
+    with pytest.raises(ConfigError, match="line 2"):
+        load_config(["-dev", f"-config-file={path}"])
+    path = tmp_path / "a.hcl"
+    path.write_text("node_name = = 3")
+    with pytest.raises(ConfigError, match=r"a\.hcl"):
+        load_config(["-dev", f"-config-file={path}"])
+
+
+def test_keys_without_effect_are_warned_about() -> None:
+    _, warnings = load_config(["-dev", "-hcl", "telemetry { disable_hostname = true }"])
+    assert warnings == ["configuration key telemetry is known but has no effect yet"]
