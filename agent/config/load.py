@@ -18,7 +18,7 @@ _LISTS = ("retry_join", "start_join", "recursors", "services", "checks", "config
 
 
 def parse_flags(argv: list[str]) -> tuple[dict[str, Any], list[tuple[str, str]], bool, str]:
-    """Flags of `lictor agent` in Go's manner: (settings, sources in order, -dev, -config-format). Raises ConfigError."""
+    """Flags in Go's manner: (settings, sources in order, -dev, -config-format). Raises ConfigError."""
     settings: dict[str, Any] = {}
     sources: list[tuple[str, str]] = []
     dev = False
@@ -472,7 +472,8 @@ def _validate(config: Config) -> None:
             f'datacenter can only contain lowercase alphanumeric, - or _ characters, not "{config.datacenter}"'
         )
     if config.bootstrap_expect < 0:
-        raise ConfigError(f"bootstrap_expect cannot be {config.bootstrap_expect}. Must be greater than or equal to zero")
+        expect = config.bootstrap_expect
+        raise ConfigError(f"bootstrap_expect cannot be {expect}. Must be greater than or equal to zero")
     if config.bootstrap_expect and not config.server:
         raise ConfigError("'bootstrap_expect > 0' requires 'server = true'")
     if config.bootstrap and not config.server:
@@ -490,7 +491,8 @@ def _validate(config: Config) -> None:
             f"dns_config.recursor_strategy: invalid strategy: {config.dns.recursor_strategy!r}, "
             "must be 'sequential' or 'random'"
         )
-    for name, value in (("udp_answer_limit", config.dns.udp_answer_limit), ("a_record_limit", config.dns.a_record_limit)):
+    dns = config.dns
+    for name, value in (("udp_answer_limit", dns.udp_answer_limit), ("a_record_limit", dns.a_record_limit)):
         if value < 0:
             raise ConfigError(f"dns_config.{name} cannot be {value}. Must be greater than or equal to zero")
     if len(config.node_meta) > 64:

@@ -79,9 +79,9 @@ class Config(msgspec.Struct, frozen=True):
     bootstrap_expect: int = 0
     bind_addr: str = "0.0.0.0"
     advertise_addr: str = ""
-    client_addrs: list[str] = ["127.0.0.1"]
-    http_addrs: list[str] = ["127.0.0.1"]
-    dns_addrs: list[str] = ["127.0.0.1"]
+    client_addrs: list[str] = msgspec.field(default_factory=lambda: ["127.0.0.1"])
+    http_addrs: list[str] = msgspec.field(default_factory=lambda: ["127.0.0.1"])
+    dns_addrs: list[str] = msgspec.field(default_factory=lambda: ["127.0.0.1"])
     ports: Ports = Ports()
     retry_join: list[str] = []
     retry_interval: float = 30.0
