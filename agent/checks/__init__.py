@@ -1,0 +1,1 @@
+"""Health checks: when they run, what they ask, and how results become a status."""

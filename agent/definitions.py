@@ -1,0 +1,259 @@
+"""From what a user defines (a service with checks and a sidecar) to what the agent keeps. Pure.
+
+`expand` gives the services and checks of a definition; errors carry Consul's texts.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from agent.checks.runner import kind_of, problem_with, shown_interval
+from model.durations import SECOND
+from model.structs.catalog import (
+    CheckType,
+    ConnectProxyConfig,
+    HealthCheck,
+    NodeService,
+    ServiceAddress,
+    ServiceConnect,
+    ServiceDefinition,
+    Weights,
+)
+
+STATUSES = ("passing", "warning", "critical")
+_META_KEY = re.compile(r"[a-zA-Z0-9_-]+")
+
+
+class DefinitionError(ValueError):
+    """A definition that cannot be used; `status` is the HTTP answer's."""
+
+    def __init__(self, text: str, status: int = 400) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Expanded(NamedTuple):
+    """A service with its checks."""
+
+    service: NodeService
+    checks: list[tuple[HealthCheck, CheckType]]
+
+
+def check_of(check: CheckType, node: str, service: NodeService | None, check_id: str, name: str) -> HealthCheck:
+    """The catalog's row for a check."""
+    interval, timeout = shown_interval(check, own=service is None)
+    return HealthCheck(
+        node=node,
+        check_id=check_id,
+        name=name,
+        status=check.status or "critical",
+        notes=check.notes,
+        service_id=service.id if service else "",
+        service_name=service.service if service else "",
+        service_tags=list(service.tags or ()) if service else [],
+        type=kind_of(check),
+        interval=interval,
+        timeout=timeout,
+    )
+
+
+def validate_check(check: CheckType, scripts_allowed: bool) -> None:
+    """Raise DefinitionError unless a check can be run."""
+    if check.status and check.status not in STATUSES:
+        raise DefinitionError("Status for checks must 'passing', 'warning', 'critical'")
+    problem = problem_with(check)
+    if problem:
+        raise DefinitionError(f"Invalid check: {problem}")
+    if check.script_args and not scripts_allowed:
+        raise DefinitionError(
+            "Scripts are disabled on this agent from remote calls; to enable, configure "
+            "'enable_script_checks' to true",
+            500,
+        )
+
+
+def validate_meta(meta: dict[str, str] | None) -> None:
+    """Raise DefinitionError unless meta data fits."""
+    if len(meta or ()) > 64:
+        raise DefinitionError("Invalid Service Meta: Node metadata cannot contain more than 64 key/value pairs")
+    for key, value in (meta or {}).items():
+        where = f"Invalid Service Meta: Couldn't load metadata pair ('{key}', '{value}'): "
+        if not key:
+            raise DefinitionError(where + "Key cannot be blank")
+        if not _META_KEY.fullmatch(key):
+            raise DefinitionError(where + "Key contains invalid characters")
+        if len(key) > 128:
+            raise DefinitionError(where + "Key is too long (limit: 128 characters)")
+        if key.startswith("consul-"):
+            raise DefinitionError(where + "Key prefix 'consul-' is reserved for internal use")
+        if len(value) > 512:
+            raise DefinitionError(where + "Value is too long (limit: 512 characters)")
+
+
+def validate_weights(weights: Weights | None) -> None:
+    """Raise DefinitionError unless weights fit into DNS."""
+    if weights is None:
+        return
+    if weights.passing < 1:
+        raise DefinitionError("Invalid Weights: Passing must be greater than 0")
+    if weights.warning < 0:
+        raise DefinitionError("Invalid Weights: Warning must be greater or equal than 0")
+    if weights.passing > 65535 or weights.warning > 65535:
+        raise DefinitionError("Invalid Weights: DNS Weight must be between 0 and 65535")
+
+
+def _is_any(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_unspecified
+    except ValueError:
+        return False
+
+
+def node_service(definition: ServiceDefinition) -> NodeService:
+    """The catalog's row for a service. Raises DefinitionError."""
+    if not definition.name:
+        raise DefinitionError("Missing service name")
+    if _is_any(definition.address):
+        raise DefinitionError("Invalid service address")
+    validate_weights(definition.weights)
+    validate_meta(definition.meta)
+    connect = definition.connect
+    service = NodeService(
+        kind=definition.kind,
+        id=definition.id or definition.name,
+        service=definition.name,
+        tags=list(definition.tags or ()),
+        address=definition.address,
+        tagged_addresses=_tagged(definition) or None,
+        meta=dict(definition.meta or {}),
+        port=definition.port,
+        socket_path=definition.socket_path,
+        weights=definition.weights or Weights(passing=1, warning=1),
+        enable_tag_override=definition.enable_tag_override,
+        proxy=definition.proxy or ConnectProxyConfig(),
+        connect=ServiceConnect(native=connect.native) if connect else ServiceConnect(),
+    )
+    if service.kind == "connect-proxy":
+        _check_proxy(service)
+    return service
+
+
+def _check_proxy(service: NodeService) -> None:
+    problems = []
+    if not service.proxy.destination_service_name:
+        problems.append("Proxy.DestinationServiceName must be non-empty for Connect proxy services")
+    elif service.proxy.destination_service_name == "*":
+        problems.append("Proxy.DestinationServiceName must not be a wildcard for Connect proxy services")
+    if service.port == 0 and not service.socket_path:
+        problems.append("Port or SocketPath must be set for a Connect Proxy")
+    if service.connect.native:
+        problems.append("A Proxy cannot also be Connect Native, only typical services")
+    seen: set[tuple[str, int]] = set()
+    for upstream in service.proxy.upstreams or ():
+        if not upstream.destination_name:
+            problems.append("upstream destination name cannot be empty")
+        where = (upstream.local_bind_address or "127.0.0.1", upstream.local_bind_port)
+        if upstream.local_bind_port and where in seen:
+            problems.append(f"upstreams cannot contain duplicates of local bind address {where[0]}:{where[1]}")
+        seen.add(where)
+    if problems:
+        noun = "error" if len(problems) == 1 else "errors"
+        listed = "\n\t".join(f"* {problem}" for problem in problems)
+        raise DefinitionError(f"Validation failed: {len(problems)} {noun} occurred:\n\t{listed}\n\n")
+
+
+def _tagged(definition: ServiceDefinition) -> dict[str, ServiceAddress]:
+    tagged = dict(definition.tagged_addresses or {})
+    try:
+        version = ipaddress.ip_address(definition.address).version
+    except ValueError:
+        return tagged
+    for name in (f"lan_ipv{version}", f"wan_ipv{version}"):
+        tagged.setdefault(name, ServiceAddress(address=definition.address, port=definition.port))
+    return tagged
+
+
+def own_checks(
+    service: NodeService, checks: list[CheckType], node: str, scripts_allowed: bool
+) -> list[tuple[HealthCheck, CheckType]]:
+    """The checks inside a service's definition."""
+    found = []
+    for number, check in enumerate(checks, 1):
+        validate_check(check, scripts_allowed)
+        default = f"service:{service.id}" + (f":{number}" if len(checks) > 1 else "")
+        check_id = check.check_id or default
+        name = check.name or f"Service '{service.service}' check"
+        found.append((check_of(check, node, service, check_id, name), check))
+    return found
+
+
+def is_empty(check: CheckType) -> bool:
+    """Whether a check stanza says nothing."""
+    return check == CheckType()
+
+
+def expand(
+    definition: ServiceDefinition, node: str, scripts_allowed: bool, free_port: Callable[[str], int]
+) -> list[Expanded]:
+    """A service and, if it asks for one, its sidecar. `free_port(id)` gives a port for a sidecar.
+
+    Raises DefinitionError.
+    """
+    service = node_service(definition)
+    checks = [] if is_empty(definition.check) else [definition.check]
+    checks.extend(check for check in definition.checks or () if not is_empty(check))
+    expanded = [Expanded(service, own_checks(service, checks, node, scripts_allowed))]
+    sidecar = definition.connect.sidecar_service if definition.connect else None
+    if sidecar is not None:
+        expanded.append(_sidecar(definition, service, sidecar, node, scripts_allowed, free_port))
+    return expanded
+
+
+def _sidecar(
+    definition: ServiceDefinition,
+    service: NodeService,
+    sidecar: ServiceDefinition,
+    node: str,
+    scripts_allowed: bool,
+    free_port: Callable[[str], int],
+) -> Expanded:
+    if sidecar.connect is not None and sidecar.connect.sidecar_service is not None:
+        raise DefinitionError("Invalid SidecarService: sidecar service cannot have a nested sidecar")
+    sidecar_id = sidecar.id or f"{service.id}-sidecar-proxy"
+    port = sidecar.port or free_port(sidecar_id)
+    if port == 0:
+        raise DefinitionError("none left in the configured range of sidecar ports", 500)
+    given = sidecar.proxy or ConnectProxyConfig()
+    proxy = msgspec.structs.replace(
+        given,
+        destination_service_name=given.destination_service_name or service.service,
+        destination_service_id=given.destination_service_id or service.id,
+        local_service_address="" if service.socket_path else given.local_service_address or "127.0.0.1",
+        local_service_port=0 if service.socket_path else given.local_service_port or service.port,
+        local_service_socket_path=service.socket_path,
+    )
+    full = msgspec.structs.replace(
+        sidecar,
+        kind=sidecar.kind or "connect-proxy",
+        id=sidecar_id,
+        name=sidecar.name or f"{service.service}-sidecar-proxy",
+        port=port,
+        address=sidecar.address or definition.address,
+        tags=sidecar.tags if sidecar.tags else definition.tags,
+        meta=sidecar.meta if sidecar.meta else definition.meta,
+        proxy=proxy,
+        connect=None,
+    )
+    row = msgspec.structs.replace(node_service(full), locally_registered_as_sidecar=True)
+    checks = [] if is_empty(sidecar.check) else [sidecar.check]
+    checks.extend(sidecar.checks or ())
+    if not checks:
+        host = row.address or "127.0.0.1"
+        checks = [
+            CheckType(name="Connect Sidecar Listening", tcp=f"{host}:{port}", interval=10 * SECOND),
+            CheckType(name=f"Connect Sidecar Aliasing {service.id}", alias_service=service.id),
+        ]
+    return Expanded(row, own_checks(row, checks, node, scripts_allowed))

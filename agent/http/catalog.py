@@ -1,0 +1,232 @@
+"""/v1/status, /v1/catalog and /v1/health."""
+
+from typing import Any
+
+import msgspec
+
+from agent.http.routing import JSON, ApiRequest, ApiResponse, HttpError, meta_headers, route
+from model.gojson import encode_json
+from model.structs.catalog import CheckServiceNode
+from model.structs.catalog_rpc import (
+    ChecksInStateRequest,
+    DatacentersRequest,
+    DCSpecificRequest,
+    DeregisterRequest,
+    NodeSpecificRequest,
+    QuerySource,
+    RegisterRequest,
+    ServiceSpecificRequest,
+)
+
+
+def source(request: ApiRequest) -> QuerySource:
+    """`?near=`: sort by distance from a node, `_agent` being this one."""
+    near = request.param("near")
+    if not near:
+        return QuerySource()
+    node = request.agent.config.node_name if near == "_agent" else near
+    ip = request.remote if near == "_ip" else ""
+    return QuerySource(datacenter=request.agent.config.datacenter, node=node, ip=ip)
+
+
+@route("GET", "/v1/status/leader")
+async def leader(request: ApiRequest) -> Any:
+    """The leader's address."""
+    return await request.call("Status.Leader", DCSpecificRequest(**request.query_options()))
+
+
+@route("GET", "/v1/status/peers")
+async def peers(request: ApiRequest) -> Any:
+    """The addresses of all servers in Raft."""
+    return await request.call("Status.Peers", DCSpecificRequest(**request.query_options()))
+
+
+@route("PUT", "/v1/catalog/register")
+async def register(request: ApiRequest) -> bool:
+    """Write a node, and what comes with it."""
+    args = await request.body(RegisterRequest)
+    await request.call("Catalog.Register", _with_datacenter(args, request))
+    return True
+
+
+def _with_datacenter(args: Any, request: ApiRequest) -> Any:
+    return args if args.datacenter else msgspec.structs.replace(args, datacenter=request.agent.config.datacenter)
+
+
+@route("PUT", "/v1/catalog/deregister")
+async def deregister(request: ApiRequest) -> bool:
+    """Remove a node, a service or a check."""
+    args = await request.body(DeregisterRequest)
+    await request.call("Catalog.Deregister", _with_datacenter(args, request))
+    return True
+
+
+@route("GET", "/v1/catalog/datacenters")
+async def datacenters(request: ApiRequest) -> Any:
+    """All datacenters, nearest first."""
+    options = request.query_options()
+    options.pop("datacenter")
+    return await request.call("Catalog.ListDatacenters", DatacentersRequest(**options))
+
+
+@route("GET", "/v1/catalog/nodes")
+async def nodes(request: ApiRequest) -> ApiResponse:
+    """All nodes."""
+    args = DCSpecificRequest(
+        node_meta_filters=request.node_meta(), source=source(request), **request.query_options()
+    )
+    reply = await request.call("Catalog.ListNodes", args)
+    return request.json(reply.nodes or [], reply)
+
+
+@route("GET", "/v1/catalog/services")
+async def services(request: ApiRequest) -> ApiResponse:
+    """Service names with their tags."""
+    args = DCSpecificRequest(node_meta_filters=request.node_meta(), **request.query_options())
+    reply = await request.call("Catalog.ListServices", args)
+    return request.json(reply.services or {}, reply)
+
+
+async def _service_nodes(request: ApiRequest, connect: bool) -> ApiResponse:
+    if not request.rest:
+        raise HttpError(400, "Missing service name")
+    args = _service_request(request, connect)
+    reply = await request.call("Catalog.ServiceNodes", args)
+    return request.json(reply.service_nodes or [], reply)
+
+
+def _service_request(request: ApiRequest, connect: bool, ingress: bool = False) -> ServiceSpecificRequest:
+    tags = request.params.get("tag") or []
+    return ServiceSpecificRequest(
+        service_name=request.rest,
+        connect=connect,
+        ingress=ingress,
+        service_tags=tags or None,
+        tag_filter=bool(tags),
+        node_meta_filters=request.node_meta(),
+        source=source(request),
+        merge_central_config=request.has("merge-central-config"),
+        **request.query_options(),
+    )
+
+
+@route("GET", "/v1/catalog/service/", prefix=True)
+async def service(request: ApiRequest) -> ApiResponse:
+    """The instances of a service."""
+    return await _service_nodes(request, connect=False)
+
+
+@route("GET", "/v1/catalog/connect/", prefix=True)
+async def connect_service(request: ApiRequest) -> ApiResponse:
+    """The proxies of a service."""
+    return await _service_nodes(request, connect=True)
+
+
+@route("GET", "/v1/catalog/node/", prefix=True)
+async def node(request: ApiRequest) -> ApiResponse:
+    """A node with its services by ID; `null` for an unknown one."""
+    if not request.rest:
+        raise HttpError(400, "Missing node name")
+    args = NodeSpecificRequest(node=request.rest, **request.query_options())
+    reply = await request.call("Catalog.NodeServices", args)
+    return request.json(reply.node_services, reply)
+
+
+@route("GET", "/v1/catalog/node-services/", prefix=True)
+async def node_services(request: ApiRequest) -> ApiResponse:
+    """A node with its services as a list."""
+    if not request.rest:
+        raise HttpError(400, "Missing node name")
+    args = NodeSpecificRequest(node=request.rest, **request.query_options())
+    reply = await request.call("Catalog.NodeServiceList", args)
+    return request.json(reply.node_services, reply)
+
+
+@route("GET", "/v1/catalog/gateway-services/", prefix=True)
+async def gateway_services(request: ApiRequest) -> ApiResponse:
+    """The services behind a gateway."""
+    if not request.rest:
+        raise HttpError(400, "Missing gateway name")
+    args = ServiceSpecificRequest(service_name=request.rest, **request.query_options())
+    reply = await request.call("Catalog.GatewayServices", args)
+    return request.json(reply.services or [], reply)
+
+
+@route("GET", "/v1/health/node/", prefix=True)
+async def health_node(request: ApiRequest) -> ApiResponse:
+    """The checks of a node."""
+    if not request.rest:
+        raise HttpError(400, "Missing node name")
+    reply = await request.call("Health.NodeChecks", NodeSpecificRequest(node=request.rest, **request.query_options()))
+    return request.json(reply.health_checks or [], reply)
+
+
+@route("GET", "/v1/health/checks/", prefix=True)
+async def health_checks(request: ApiRequest) -> ApiResponse:
+    """The checks of a service."""
+    if not request.rest:
+        raise HttpError(400, "Missing service name")
+    args = ServiceSpecificRequest(
+        service_name=request.rest,
+        node_meta_filters=request.node_meta(),
+        source=source(request),
+        **request.query_options(),
+    )
+    reply = await request.call("Health.ServiceChecks", args)
+    return request.json(reply.health_checks or [], reply)
+
+
+@route("GET", "/v1/health/state/", prefix=True)
+async def health_state(request: ApiRequest) -> ApiResponse:
+    """The checks that have a status."""
+    if not request.rest:
+        raise HttpError(400, "Missing check state")
+    args = ChecksInStateRequest(
+        state=request.rest,
+        node_meta_filters=request.node_meta(),
+        source=source(request),
+        **request.query_options(),
+    )
+    reply = await request.call("Health.ChecksInState", args)
+    return request.json(reply.health_checks or [], reply)
+
+
+def passing(instance: CheckServiceNode, allowed: tuple[str, ...] = ("passing",)) -> bool:
+    """Whether all checks of an instance and of its node have one of these statuses."""
+    return all(check.status in allowed for check in instance.checks or ())
+
+
+async def _health_service(request: ApiRequest, connect: bool, ingress: bool = False) -> ApiResponse:
+    if not request.rest:
+        raise HttpError(400, "Missing service name")
+    only_passing = False
+    if request.has("passing"):
+        text = request.param("passing")
+        if text.lower() in ("", "1", "t", "true"):
+            only_passing = True
+        elif text.lower() not in ("0", "f", "false"):
+            raise HttpError(400, "Invalid value for ?passing")
+    args = _service_request(request, connect, ingress)
+    reply = await request.call("Health.ServiceNodes", args)
+    found = [one for one in reply.nodes or [] if not only_passing or passing(one)]
+    streaming = (args.min_query_index or request.has("cached")) and not request.has("near") and not ingress
+    headers = meta_headers(reply, request, backend="streaming" if streaming else "")
+    return ApiResponse(encode_json(found, request.pretty), 200, JSON, headers)
+
+
+@route("GET", "/v1/health/service/", prefix=True)
+async def health_service(request: ApiRequest) -> ApiResponse:
+    """The instances of a service with their checks."""
+    return await _health_service(request, connect=False)
+
+
+@route("GET", "/v1/health/connect/", prefix=True)
+async def health_connect(request: ApiRequest) -> ApiResponse:
+    """The proxies of a service with their checks."""
+    return await _health_service(request, connect=True)
+
+
+@route("GET", "/v1/health/ingress/", prefix=True)
+async def health_ingress(request: ApiRequest) -> ApiResponse:
+    """The ingress gateways of a service with their checks."""
+    return await _health_service(request, connect=False, ingress=True)

@@ -1,0 +1,101 @@
+"""/v1/config: configuration entries."""
+
+from typing import Any
+
+import msgspec
+
+from agent.http.routing import ApiRequest, ApiResponse, HttpError, meta_headers, route
+from model.gojson import JsonError, from_json, parse_json, to_json
+from model.structs.config_rpc import (
+    CONFIG_ENTRY_KINDS,
+    ConfigEntryListAllRequest,
+    ConfigEntryQuery,
+    ConfigEntryRequest,
+    kind_of,
+)
+
+
+def shown(entry: Any) -> Any:
+    """An entry as JSON; kinds whose struct does not carry the kind get it here."""
+    body = to_json(entry)
+    if "Kind" not in body:
+        body = {"Kind": kind_of(entry), **body}
+    return body
+
+
+def parse_entry(raw: Any) -> Any:
+    """An entry from parsed JSON, in either spelling of keys. Raises JsonError."""
+    if not isinstance(raw, dict):
+        raise JsonError("json: cannot unmarshal into a config entry")
+    kind = next((value for key, value in raw.items() if key.lower() == "kind"), None)
+    if not kind:
+        raise JsonError("Payload does not contain a kind/Kind key at the top level")
+    cls = CONFIG_ENTRY_KINDS.get(str(kind))
+    if cls is None:
+        raise JsonError(f"invalid config entry kind: {kind}")
+    fields = {key: value for key, value in raw.items() if key.lower() != "kind" or "kind" in cls.__struct_fields__}
+    return from_json(cls, fields, style="agent")
+
+
+@route("PUT", "/v1/config")
+async def apply(request: ApiRequest) -> bool:
+    """Write an entry."""
+    raw = await request.raw_body()
+    try:
+        entry = parse_entry(parse_json(raw))
+    except JsonError as error:
+        raise HttpError(400, f"Request decode failed: {error}") from None
+    op = "upsert"
+    if request.has("cas"):
+        if not request.param("cas").isdigit():
+            raise HttpError(400, f'strconv.ParseUint: parsing "{request.param("cas")}": invalid syntax')
+        op = "upsert-cas"
+        entry = msgspec.structs.replace(entry, modify_index=int(request.param("cas")))
+    return bool(await request.call("ConfigEntry.Apply", ConfigEntryRequest(op=op, entry=entry)))
+
+
+def _split(request: ApiRequest) -> tuple[str, str]:
+    kind, _, name = request.rest.partition("/")
+    return kind, name
+
+
+@route("GET", "/v1/config/", prefix=True)
+async def read(request: ApiRequest) -> ApiResponse:
+    """One entry, or all of a kind."""
+    kind, name = _split(request)
+    if not kind:
+        reply = await request.call("ConfigEntry.ListAll", ConfigEntryListAllRequest(**request.query_options()))
+        return request.json([shown(entry) for entry in reply.entries or []], reply)
+    if kind not in CONFIG_ENTRY_KINDS:
+        raise HttpError(400, f'invalid config entry kind "{kind}"')
+    options = request.query_options()
+    if not name:
+        reply = await request.call("ConfigEntry.List", ConfigEntryQuery(kind=kind, **options))
+        return request.json([shown(entry) for entry in reply.entries or []], reply)
+    reply = await request.call("ConfigEntry.Get", ConfigEntryQuery(kind=kind, name=name, **options))
+    if reply.entry is None:
+        text = f'Config entry not found for "{kind}" / "{name}"'
+        raise HttpError(404, text, meta_headers(reply, request))
+    return request.json(shown(reply.entry), reply)
+
+
+@route("DELETE", "/v1/config/", prefix=True)
+async def delete(request: ApiRequest) -> Any:
+    """Remove an entry."""
+    kind, name = _split(request)
+    if not kind or not name:
+        raise HttpError(404, "Must provide both a kind and name to delete")
+    cls = CONFIG_ENTRY_KINDS.get(kind)
+    if cls is None:
+        raise HttpError(400, f"invalid config entry kind: {kind}")
+    fields: dict[str, Any] = {"name": name} if "name" in cls.__struct_fields__ else {}
+    if "kind" in cls.__struct_fields__:
+        fields["kind"] = kind
+    op = "delete"
+    if request.has("cas"):
+        if not request.param("cas").isdigit():
+            raise HttpError(400, f'strconv.ParseUint: parsing "{request.param("cas")}": invalid syntax')
+        op = "delete-cas"
+        fields["modify_index"] = int(request.param("cas"))
+    reply = await request.call("ConfigEntry.Delete", ConfigEntryRequest(op=op, entry=cls(**fields)))
+    return reply.deleted if op == "delete-cas" else {}

@@ -1,0 +1,136 @@
+"""/v1/connect/ca and /v1/agent/connect: roots, configuration, leaf certificates, authorization, proxy state."""
+
+import asyncio
+from typing import Annotated, Any
+
+import msgspec
+
+from agent.http.routing import JSON, ApiRequest, ApiResponse, HttpError, meta_headers, route
+from mesh.spiffe import ServiceIdentity, SpiffeError, parse
+from model.codec import Name, Wire
+from model.gojson import encode_json, to_json
+from model.structs.catalog_rpc import DCSpecificRequest
+from model.structs.connect import CAConfiguration, CARequest, IndexedCARoots
+from model.structs.intentions import IntentionMatchEntry, IntentionQueryMatch, IntentionQueryRequest
+
+
+def shown_roots(reply: IndexedCARoots) -> dict[str, Any]:
+    """Roots as the API shows them."""
+    return {
+        "ActiveRootID": reply.active_root_id,
+        "TrustDomain": reply.trust_domain,
+        "Roots": [to_json(root) for root in reply.roots or ()],
+    }
+
+
+@route("GET", "/v1/connect/ca/roots")
+async def roots(request: ApiRequest) -> ApiResponse:
+    """The roots, as JSON or (`?pem=true`) as PEM."""
+    reply = await request.call("ConnectCA.Roots", DCSpecificRequest(**request.query_options()))
+    if request.has("pem") and request.param("pem") in ("true", "1"):
+        pem = "".join(root.root_cert for root in reply.roots or ())
+        headers = meta_headers(reply, request)
+        return ApiResponse(pem.encode(), 200, "application/pem-certificate-chain", headers)
+    return request.json(shown_roots(reply), reply)
+
+
+@route("GET", "/v1/agent/connect/ca/roots")
+async def agent_roots(request: ApiRequest) -> ApiResponse:
+    """The roots, as this agent knows them."""
+    reply = await request.call("ConnectCA.Roots", DCSpecificRequest(**request.query_options()))
+    headers = {**meta_headers(reply, request, consistency=False), "X-Cache": "MISS"}
+    return ApiResponse(encode_json(shown_roots(reply), request.pretty), 200, JSON, headers)
+
+
+@route("GET", "/v1/connect/ca/configuration")
+async def configuration(request: ApiRequest) -> Any:
+    """The CA's configuration."""
+    return await request.call("ConnectCA.ConfigurationGet", DCSpecificRequest(**request.query_options()))
+
+
+@route("PUT", "/v1/connect/ca/configuration")
+async def configure(request: ApiRequest) -> ApiResponse:
+    """Change the CA's configuration; another key or root rotates the root."""
+    config = await request.body(CAConfiguration, style="agent")
+    if config.state:
+        current = await request.call("ConnectCA.ConfigurationGet", DCSpecificRequest(datacenter=request.datacenter))
+        if config.state != current.state:
+            raise HttpError(
+                400, "Provider State is read-only. It must be omitted or identical to the current value"
+            )
+    await request.call("ConnectCA.ConfigurationSet", CARequest(config=config, datacenter=request.datacenter))
+    return ApiResponse()
+
+
+@route("GET", "/v1/agent/connect/ca/leaf/", prefix=True)
+async def leaf(request: ApiRequest) -> ApiResponse:
+    """A leaf certificate of a service with its key; with `?index=` the answer waits for the next one."""
+    service = request.rest
+    if not service:
+        raise HttpError(400, "Missing service name")
+    options = request.query_options()
+    index = options.get("min_query_index", 0)
+    agent = request.agent
+    deadline = asyncio.get_running_loop().time() + (options.get("max_query_time", 0) / 1e9 or 600.0)
+    certificate = await agent.leafs.get(service)
+    while index and certificate.modify_index <= index:
+        left = deadline - asyncio.get_running_loop().time()
+        if left <= 0:
+            break
+        await asyncio.sleep(min(left, 0.25, agent.leafs.seconds_until_renewal(certificate) + 0.05))
+        certificate = await agent.leafs.get(service)
+    headers = {"X-Consul-Index": str(certificate.modify_index), "X-Cache": "MISS"}
+    return ApiResponse(encode_json(certificate, request.pretty), 200, JSON, headers)
+
+
+class AuthorizeRequest(Wire, frozen=True):
+    """The body of /v1/agent/connect/authorize."""
+
+    target: str = ""
+    client_cert_uri: Annotated[str, Name("ClientCertURI")] = ""
+    client_cert_serial: str = ""
+
+
+@route("POST", "/v1/agent/connect/authorize")
+async def authorize(request: ApiRequest) -> Any:
+    """Whether the bearer of a certificate may connect to a service."""
+    wanted = await request.body(AuthorizeRequest, style="agent")
+    if not wanted.target:
+        raise HttpError(400, "Target service must be specified")
+    try:
+        identity = parse(wanted.client_cert_uri)
+    except SpiffeError as error:
+        raise HttpError(400, f"ClientCertURI not a valid Connect identifier: {error}") from None
+    if not isinstance(identity, ServiceIdentity):
+        raise HttpError(400, "ClientCertURI not a valid Service identifier")
+    entry = IntentionMatchEntry(name=wanted.target, namespace="default")
+    args = IntentionQueryRequest(
+        match=IntentionQueryMatch(type="destination", entries=[entry]), datacenter=request.agent.config.datacenter
+    )
+    reply = await request.call("Intention.Match", args)
+    for one in reply.matches[0] if reply.matches else []:
+        if one.source_name in (identity.service, "*"):
+            allowed = one.action == "allow" and not one.permissions
+            reason = (
+                f"Matched {'L7 ' if one.permissions else ''}intention: {'ALLOW' if allowed else 'DENY'} "
+                f"default/{one.source_name} => default/{one.destination_name} "
+                f"(ID: {one.id}, Precedence: {one.precedence})"
+            )
+            return {"Authorized": allowed, "Reason": reason}
+    return {"Authorized": True, "Reason": "Default behavior configured by ACLs"}
+
+
+@route("GET", "/v1/agent/connect/proxy-state/", prefix=True)
+async def proxy_state(request: ApiRequest) -> ApiResponse:
+    """The proxy-state document; with `?hash=` the answer waits until it is another. Loopback only: it holds a key."""
+    if not (request.remote.startswith("127.") or request.remote in ("::1", "")):
+        raise HttpError(403, "the proxy's state is given to this host only")
+    options = request.query_options()
+    seconds = min(options.get("max_query_time", 0) / 1e9 or 60.0, 600.0)
+    state = await request.agent.proxies.get(request.rest, request.param("hash"), seconds)
+    if state is None:
+        known = request.rest in request.agent.local.services
+        if known and request.agent.local.services[request.rest].kind == "connect-proxy":
+            raise HttpError(503, "the proxy's state is not complete yet")
+        raise HttpError(404, f'unknown proxy service ID: "{request.rest}"')
+    return ApiResponse(msgspec.json.encode(state), 200, JSON, {"X-Consul-ContentHash": state.version})

@@ -1,0 +1,165 @@
+"""/v1/kv and /v1/txn."""
+
+import re
+from typing import Any
+
+from agent.http.routing import JSON, ApiRequest, ApiResponse, HttpError, meta_headers, route
+from model.gojson import JsonError, encode_json, from_json, parse_json
+from model.structs.kv import DirEntry, KeyListRequest, KeyRequest, KVSRequest
+from model.structs.txn import TxnCheckOp, TxnKVOp, TxnNodeOp, TxnOp, TxnReadRequest, TxnRequest, TxnServiceOp
+from model.structs.txn import TxnResponse as Results
+from server.state.txn import is_write
+
+MAX_TXN_OPS = 128
+
+
+def parse_uint(text: str) -> int:
+    """A number from the query. Raises HttpError with Go's text."""
+    if not re.fullmatch(r"[0-9]+", text, re.ASCII):
+        raise HttpError(500, f'strconv.ParseUint: parsing "{text}": invalid syntax')
+    value = int(text)
+    if value >= 1 << 64:
+        raise HttpError(500, f'strconv.ParseUint: parsing "{text}": value out of range')
+    return value
+
+
+@route("GET", "/v1/kv/", prefix=True)
+async def read(request: ApiRequest) -> ApiResponse:
+    """One key, all keys below a prefix (`?recurse`), or their names (`?keys`)."""
+    key = request.rest
+    if request.has("keys"):
+        return await _names(request, key)
+    options = request.query_options()
+    recurse = request.has("recurse")
+    if not key and not recurse:
+        raise HttpError(400, "Missing key name")
+    reply = await request.call("KVS.List" if recurse else "KVS.Get", KeyRequest(key=key, **options))
+    headers = meta_headers(reply, request, consistency=False)
+    if not reply.entries:
+        return ApiResponse(b"", 404, "", headers)
+    if request.has("raw") and not recurse:
+        headers["X-Content-Type-Options"] = "nosniff"
+        headers["Content-Security-Policy"] = "sandbox"
+        return ApiResponse(reply.entries[0].value or b"", 200, "text/plain", headers)
+    return ApiResponse(encode_json(reply.entries, request.pretty), 200, JSON, headers)
+
+
+async def _names(request: ApiRequest, prefix: str) -> ApiResponse:
+    separator = request.param("separator") or request.param("seperator")
+    args = KeyListRequest(prefix=prefix, seperator=separator, **request.query_options())
+    reply = await request.call("KVS.ListKeys", args)
+    headers = meta_headers(reply, request, consistency=False)
+    if not reply.keys and prefix:
+        return ApiResponse(b"", 404, "", headers)
+    return ApiResponse(encode_json(reply.keys or [], request.pretty), 200, JSON, headers)
+
+
+@route("PUT", "/v1/kv/", prefix=True)
+async def write(request: ApiRequest) -> bool:
+    """Write a key, on conditions if `?cas`, `?acquire` or `?release` say so."""
+    key = request.rest
+    if not key:
+        raise HttpError(400, "Missing key name")
+    conditions = [name for name in ("cas", "acquire", "release") if request.has(name)]
+    if len(conditions) > 1:
+        raise HttpError(400, f"Conflicting flags: {request_flags(conditions)}")
+    flags = parse_uint(request.param("flags")) if request.has("flags") else 0
+    op, session, index = "set", "", 0
+    if request.has("cas"):
+        op, index = "cas", parse_uint(request.param("cas"))
+    elif request.has("acquire"):
+        op, session = "lock", request.param("acquire")
+    elif request.has("release"):
+        op, session = "unlock", request.param("release")
+    limit = request.agent.config.kv_max_value_size
+    value = await request.raw_body(limit)
+    entry = DirEntry(key=key, value=value or None, flags=flags, session=session, modify_index=index)
+    result = await request.call("KVS.Apply", KVSRequest(op=op, dir_ent=entry, datacenter=request.datacenter))
+    return True if op == "set" else bool(result)
+
+
+def request_flags(names: list[str]) -> str:
+    """Flags that exclude each other, as Consul lists them."""
+    return " and ".join(f"?{name}" for name in names)
+
+
+@route("DELETE", "/v1/kv/", prefix=True)
+async def delete(request: ApiRequest) -> bool:
+    """Remove a key, or all below a prefix."""
+    key = request.rest
+    recurse = request.has("recurse")
+    if request.has("cas") and recurse:
+        raise HttpError(400, "Conflicting flags: ?cas and ?recurse")
+    if not key and not recurse:
+        raise HttpError(400, "Missing key name")
+    op, index = "delete-tree" if recurse else "delete", 0
+    if request.has("cas"):
+        op, index = "delete-cas", parse_uint(request.param("cas"))
+    entry = DirEntry(key=key, modify_index=index)
+    result = await request.call("KVS.Apply", KVSRequest(op=op, dir_ent=entry, datacenter=request.datacenter))
+    return bool(result) if op == "delete-cas" else True
+
+
+def _one_op(raw: Any, position: int, limit: int) -> TxnOp:
+    """One operation as clients write it: `{"KV": {"Verb", "Key", "Value", "Flags", "Index", "Session"}}` …"""
+    if not isinstance(raw, dict):
+        raise JsonError(f"operation {position} is no object")
+    parts = {key.lower(): value for key, value in raw.items() if value is not None}
+    if isinstance(kv := parts.get("kv"), dict):
+        fields = {key.lower(): value for key, value in kv.items()}
+        wanted = {"Key": fields.get("key"), "Value": fields.get("value"), "Flags": fields.get("flags")}
+        entry = from_json(DirEntry, {**wanted, "Session": fields.get("session"), "ModifyIndex": fields.get("index")})
+        if len(entry.value or b"") > limit:
+            raise HttpError(413, f"Value for key {entry.key!r} is too large ({len(entry.value or b'')} > {limit} bytes)")
+        return TxnOp(kv=TxnKVOp(verb=str(fields.get("verb") or ""), dir_ent=entry))
+    if isinstance(node := parts.get("node"), dict):
+        return TxnOp(node=from_json(TxnNodeOp, node, unknown="ignore"))
+    if isinstance(service := parts.get("service"), dict):
+        return TxnOp(service=from_json(TxnServiceOp, service, unknown="ignore"))
+    if isinstance(check := parts.get("check"), dict):
+        return TxnOp(check=from_json(TxnCheckOp, check, unknown="ignore"))
+    return TxnOp()
+
+
+@route("PUT", "/v1/txn")
+async def transaction(request: ApiRequest) -> ApiResponse:
+    """Operations that happen all or not at all."""
+    limit = max(request.agent.config.txn_max_req_len, request.agent.config.kv_max_value_size)
+    raw = await request.raw_body(limit)
+    try:
+        listed = parse_json(raw)
+        if not isinstance(listed, list):
+            raise JsonError("json: cannot unmarshal object into Go value of type api.TxnOps")
+        if len(listed) > MAX_TXN_OPS:
+            text = f"Transaction contains too many operations ({len(listed)} > {MAX_TXN_OPS})"
+            raise HttpError(413, text)
+        ops = [_one_op(one, position, request.agent.config.kv_max_value_size) for position, one in enumerate(listed)]
+    except JsonError as error:
+        raise HttpError(400, f"Failed to parse body: {error}") from None
+    if any(is_write(op) for op in ops):
+        reply: Results = await request.call("Txn.Apply", TxnRequest(ops=ops, datacenter=request.datacenter))
+        failed = bool(reply.errors)
+        body = {"Results": None if failed else reply.results or [], "Errors": reply.errors}
+        return ApiResponse(encode_json(body, request.pretty), 409 if failed else 200, JSON)
+    options = request.query_options()
+    answer = await request.call("Txn.Read", TxnReadRequest(ops=ops, **options))
+    headers = {
+        "X-Consul-LastContact": str(answer.last_contact // 1_000_000),
+        "X-Consul-KnownLeader": "true" if answer.known_leader else "false",
+    }
+    failed = bool(answer.errors)
+    if failed:
+        body = {"Results": None, "Errors": answer.errors}
+        return ApiResponse(encode_json(body, request.pretty), 409, JSON)
+    body = {
+        "Results": answer.results or [],
+        "Errors": None,
+        "Index": max(1, answer.index),
+        "LastContact": answer.last_contact,
+        "KnownLeader": answer.known_leader,
+        "ConsistencyLevel": "",
+        "NotModified": False,
+        "Backend": 0,
+        "ResultsFilteredByACLs": False,
+    }
+    return ApiResponse(encode_json(body, request.pretty), 200, JSON, headers)

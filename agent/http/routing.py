@@ -1,0 +1,228 @@
+"""Requests, answers and the route table of the HTTP API.
+
+A handler is `async def handler(request: ApiRequest) -> ApiResponse | value`, registered with
+`@route("GET", "/v1/kv/", prefix=True)`. A plain value is answered as JSON; `HttpError` becomes Consul's plain text.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from model.codec import Wire
+from model.durations import SECOND, DurationError, parse_duration
+from model.gojson import JsonError, Style, decode_json, encode_json
+from model.structs.base import Meta
+
+if TYPE_CHECKING:
+    from agent.agent import Agent
+
+W = TypeVar("W", bound=Wire)
+TEXT = "text/plain; charset=utf-8"
+JSON = "application/json"
+MAX_BODY = 32 << 20
+
+
+class HttpError(Exception):
+    """An answer that is an error; `text` is its whole body."""
+
+    def __init__(self, status: int, text: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+        self.headers = dict(headers or {})
+
+
+class ApiResponse:
+    """An answer: status, body, content type ("" for none), further headers."""
+
+    __slots__ = ("body", "content_type", "headers", "status", "stream")
+
+    def __init__(
+        self, body: bytes = b"", status: int = 200, content_type: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
+        self.body = body
+        self.status = status
+        self.content_type = content_type
+        self.headers = dict(headers or {})
+        self.stream: Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[None]] | None = None
+
+
+class ApiRequest:
+    """A request. `path` is decoded; `params` has every query parameter in order."""
+
+    def __init__(
+        self,
+        agent: "Agent",
+        method: str,
+        path: str,
+        params: dict[str, list[str]],
+        headers: Mapping[str, str],
+        read_body: Callable[[int], Awaitable[bytes]],
+        remote: str,
+    ) -> None:
+        self.agent = agent
+        self.method = method
+        self.path = path
+        self.params = params
+        self.headers = headers
+        self.remote = remote
+        self.rest = ""
+        """What follows the prefix of a prefix route."""
+        self._read_body = read_body
+
+    def param(self, name: str, default: str = "") -> str:
+        """The first value of a query parameter."""
+        values = self.params.get(name)
+        return values[0] if values else default
+
+    def has(self, name: str) -> bool:
+        """Whether a query parameter is there, with or without a value."""
+        return name in self.params
+
+    @property
+    def token(self) -> str:
+        """The token: `?token=` beats the header, `Authorization: Bearer` beats it, too."""
+        if self.has("token"):
+            return self.param("token")
+        scheme, _, value = self.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and value.strip():
+            return value.strip()
+        return self.headers.get("X-Consul-Token", "")
+
+    @property
+    def datacenter(self) -> str:
+        """`?dc=`, or the agent's own."""
+        return self.param("dc") or self.agent.config.datacenter
+
+    async def raw_body(self, limit: int = MAX_BODY) -> bytes:
+        """The body. Raises HttpError 413 beyond `limit` bytes."""
+        return await self._read_body(limit)
+
+    async def body(self, cls: type[W], prefix: str = "Request decode failed: ", style: Style = "go", **options: Any) -> W:
+        """The body as a struct. Raises HttpError 400 with Go's text behind `prefix`."""
+        raw = await self.raw_body()
+        try:
+            return decode_json(cls, raw, style=style, **options)
+        except JsonError as error:
+            raise HttpError(400, f"{prefix}{error}") from None
+
+    def consistency(self) -> dict[str, Any]:
+        """`?stale`, `?consistent`. Raises HttpError when both are there."""
+        stale, consistent = self.has("stale"), self.has("consistent")
+        if stale and consistent:
+            raise HttpError(400, "Cannot specify ?stale with ?consistent, conflicting semantics.")
+        return {"allow_stale": stale, "require_consistent": consistent}
+
+    def query_options(self) -> dict[str, Any]:
+        """The options of a read as fields of `model.structs.base.Query`, and the datacenter. Raises HttpError 400."""
+        options = self.consistency()
+        options["token"] = self.token
+        if self.has("wait"):
+            try:
+                options["max_query_time"] = max(0, parse_duration(self.param("wait")))
+            except DurationError:
+                raise HttpError(400, "Invalid wait time") from None
+        if self.has("index"):
+            text = self.param("index")
+            if not (text.isascii() and text.isdigit() and int(text) < 1 << 64):
+                raise HttpError(400, "Invalid index")
+            options["min_query_index"] = int(text)
+        if self.has("filter"):
+            options["filter"] = self.param("filter")
+        options["datacenter"] = self.datacenter
+        return options
+
+    def node_meta(self) -> dict[str, str] | None:
+        """`?node-meta=key:value`, any number of them."""
+        found = {}
+        for text in self.params.get("node-meta", []):
+            key, _, value = text.partition(":")
+            found[key] = value
+        return found or None
+
+    async def call(self, method: str, args: Wire) -> Any:
+        """Ask the cluster."""
+        return await self.agent.delegate.call(method, args)
+
+    def json(self, value: Any, meta: Meta | None = None, consistency: bool = True, status: int = 200) -> ApiResponse:
+        """Answer with JSON, and the headers of a read."""
+        headers = meta_headers(meta, self, consistency) if meta is not None else {}
+        return ApiResponse(encode_json(value, self.pretty), status, JSON, headers)
+
+    @property
+    def pretty(self) -> bool:
+        """Whether the answer is to be indented."""
+        return self.has("pretty")
+
+
+def meta_headers(meta: Meta, request: ApiRequest, consistency: bool = True, backend: str = "") -> dict[str, str]:
+    """The `X-Consul-*` headers of a read."""
+    headers = {
+        "X-Consul-Index": str(max(meta.index, 1)),
+        "X-Consul-KnownLeader": "true" if meta.known_leader else "false",
+        "X-Consul-LastContact": str(meta.last_contact * 1000 // SECOND),
+    }
+    if consistency:
+        mode = "consistent" if request.has("consistent") else "stale" if request.has("stale") else "leader"
+        headers["X-Consul-Effective-Consistency"] = mode
+    headers["X-Consul-Query-Backend"] = backend or "blocking-query"
+    return headers
+
+
+Handler = Callable[[ApiRequest], Awaitable[Any]]
+
+
+class Route(NamedTuple):
+    """A path (or the beginning of one) and its handlers by method."""
+
+    path: str
+    prefix: bool
+    handlers: dict[str, Handler]
+
+
+class RouteTable:
+    """Exact paths, then the longest prefix."""
+
+    def __init__(self) -> None:
+        self._exact: dict[str, Route] = {}
+        self._prefixes: dict[str, Route] = {}
+
+    def add(self, method: str, path: str, handler: Handler, prefix: bool) -> None:
+        """Register a handler."""
+        table = self._prefixes if prefix else self._exact
+        route = table.setdefault(path, Route(path, prefix, {}))
+        route.handlers[method] = handler
+
+    def find(self, path: str) -> tuple[Route, str] | None:
+        """The route of a path and what follows its prefix."""
+        route = self._exact.get(path)
+        if route is not None:
+            return route, ""
+        best = None
+        for prefix, candidate in self._prefixes.items():
+            if path.startswith(prefix) and (best is None or len(prefix) > len(best.path)):
+                best = candidate
+        return (best, path[len(best.path) :]) if best is not None else None
+
+    def routes(self) -> list[Route]:
+        """All routes."""
+        return [*self._exact.values(), *self._prefixes.values()]
+
+
+ROUTES = RouteTable()
+H = TypeVar("H", bound=Handler)
+
+
+def route(methods: str, path: str, prefix: bool = False) -> Callable[[H], H]:
+    """Register a handler for methods such as "GET" or "PUT POST"."""
+
+    def register(handler: H) -> H:
+        for method in methods.split():
+            ROUTES.add(method, path, handler, prefix)
+        return handler
+
+    return register
+
+
+def missing_slash_paths(table: RouteTable) -> set[str]:
+    """Paths that Go's mux redirects to themselves with a slash."""
+    return {entry.path[:-1] for entry in table.routes() if entry.prefix and entry.path.endswith("/")}

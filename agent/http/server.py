@@ -1,0 +1,249 @@
+"""The HTTP server: aiohttp in front of the route table, with Go's manners around it.
+
+Paths are cleaned as Go's mux does it, unknown ones get Consul's texts, errors are plain text. Bodies, headers and times
+are bounded.
+"""
+
+import asyncio
+import ipaddress
+import logging
+import posixpath
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
+
+from aiohttp import web
+from ui.static import find_page
+
+from agent.http import agent_api, catalog, config_entries, connect, intentions, internal, kv, operator, session
+from agent.http.routing import JSON, ROUTES, TEXT, ApiRequest, ApiResponse, HttpError, missing_slash_paths
+from model.errors import ACL_NOT_FOUND, PERMISSION_DENIED, RATE_LIMITED, RpcError
+from model.gojson import encode_json
+
+if TYPE_CHECKING:
+    from agent.agent import Agent
+
+log = logging.getLogger("lictor.agent.http")
+
+MODULES = (agent_api, catalog, config_entries, connect, intentions, internal, kv, operator, session)
+NOT_FOUND_API = "Invalid URL path: not a recognized HTTP API endpoint\n"
+NOT_FOUND = "Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'\n"
+MAX_CONNECTIONS_PER_CLIENT = 200
+READ_TIMEOUT = 30.0
+
+
+class HttpServer:
+    """Serves the API (and the UI) on some addresses."""
+
+    def __init__(self, agent: "Agent") -> None:
+        self._agent = agent
+        self._runner: web.ServerRunner | None = None
+        self._redirects = missing_slash_paths(ROUTES)
+        self._per_client: Counter[str] = Counter()
+        http = agent.config.http
+        self._blocked = tuple(http.block_endpoints)
+        self._networks = [ipaddress.ip_network(text, strict=False) for text in http.allow_write_http_from]
+        self._headers = dict(http.response_headers)
+
+    async def start(self, addresses: list[str], port: int) -> None:
+        """Listen. Raises OSError when the port is in use."""
+        limit = self._agent.config.http.max_header_bytes or 1 << 20
+        server = web.Server(
+            self._handle,
+            access_log=None,
+            keepalive_timeout=75.0,
+            max_field_size=min(limit, 1 << 16),
+            max_line_size=1 << 16,
+            lingering_time=2.0,
+        )
+        self._runner = web.ServerRunner(server)
+        await self._runner.setup()
+        for address in addresses:
+            if address.startswith("unix://"):
+                await web.UnixSite(self._runner, address[len("unix://") :]).start()
+            else:
+                await web.TCPSite(self._runner, address, port, backlog=1024).start()
+
+    async def stop(self) -> None:
+        """Close the port; answers under way get a moment."""
+        if self._runner is not None:
+            await self._runner.shutdown()
+            await self._runner.cleanup()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            answer = await self._answer(request)
+        except HttpError as error:
+            answer = ApiResponse(error.text.encode("utf-8", "replace"), error.status, TEXT, error.headers)
+        except RpcError as error:
+            answer = rpc_error(error)
+        except asyncio.CancelledError:
+            raise
+        except ConnectionError:
+            raise
+        except Exception:
+            log.exception("%s %s failed", request.method, request.path)
+            answer = ApiResponse(b"internal error", 500, TEXT)
+        headers = {**self._headers, **answer.headers}
+        if request.path.startswith("/v1/") and "X-Consul-Default-Acl-Policy" not in headers and answer.status != 301:
+            if answer.body != NOT_FOUND_API.encode():
+                headers["X-Consul-Default-Acl-Policy"] = "allow"
+        if answer.content_type:
+            headers["Content-Type"] = answer.content_type
+        if answer.stream is not None:
+            return await self._stream(request, answer, headers)
+        response = web.Response(body=answer.body, status=answer.status, headers=headers)
+        if not answer.content_type:
+            response.headers.pop("Content-Type", None)
+        if answer.content_type == JSON and len(answer.body) > 1024:
+            response.headers["Vary"] = "Accept-Encoding"
+            if "gzip" in request.headers.get("Accept-Encoding", ""):
+                response.enable_compression(web.ContentCoding.gzip)
+        return response
+
+    async def _stream(self, request: web.BaseRequest, answer: ApiResponse, headers: dict[str, str]) -> web.StreamResponse:
+        response = web.StreamResponse(status=answer.status, headers=headers)
+        await response.prepare(request)
+
+        async def write(data: bytes) -> None:
+            async with asyncio.timeout(READ_TIMEOUT):
+                await response.write(data)
+
+        assert answer.stream is not None
+        await answer.stream(write)
+        await response.write_eof()
+        return response
+
+    async def _answer(self, request: web.BaseRequest) -> ApiResponse:
+        raw_path, _, raw_query = request.raw_path.partition("?")
+        path = _decode_path(raw_path, self._agent.config.disable_http_unprintable_char_filter)
+        redirect = self._cleaned(path)
+        if redirect is not None:
+            location = redirect + (f"?{raw_query}" if raw_query else "")
+            return ApiResponse(b"", 301, "", {"Location": location})
+        found = ROUTES.find(path)
+        if found is None or path.startswith(self._blocked):
+            if found is not None and self._blocked:
+                raise HttpError(403, "Endpoint is blocked by agent configuration")
+            return self._page(request, path)
+        route, rest = found
+        if request.method == "OPTIONS":
+            return ApiResponse(b"", 200, "", {"Allow": _allow(route.handlers)})
+        handler = route.handlers.get(request.method)
+        if handler is None:
+            raise HttpError(405, f"method {request.method} not allowed", {"Allow": _allow(route.handlers)})
+        if request.method != "GET" and self._networks and not self._may_write(request):
+            raise HttpError(403, "Access is restricted")
+        api = ApiRequest(
+            self._agent,
+            request.method,
+            path,
+            _parse_query(raw_query),
+            request.headers,
+            lambda limit: _read_body(request, limit),
+            request.remote or "",
+        )
+        api.rest = rest
+        result = await handler(api)
+        if isinstance(result, ApiResponse):
+            return result
+        return ApiResponse(encode_json(result, api.pretty), 200, JSON)
+
+    def _may_write(self, request: web.BaseRequest) -> bool:
+        try:
+            address = ipaddress.ip_address(request.remote or "")
+        except ValueError:
+            return True  # A unix socket.
+        return any(address in network for network in self._networks)
+
+    def _cleaned(self, path: str) -> str | None:
+        """Where Go's mux would redirect to; None when the path is clean."""
+        if path in self._redirects:
+            return path + "/"
+        if "//" in path or "/./" in path or "/../" in path or path.endswith(("/.", "/..")):
+            cleaned = posixpath.normpath(path).replace("//", "/")
+            if path.endswith("/") and cleaned != "/":
+                cleaned += "/"
+            return cleaned
+        return None
+
+    def _page(self, request: web.BaseRequest, path: str) -> ApiResponse:
+        config = self._agent.config
+        base = "/" + config.ui_path.strip("/") + "/"
+        if config.ui:
+            if path in ("/", base[:-1]):
+                return ApiResponse(b"", 301, "", {"Location": base})
+            if path.startswith(base):
+                if request.method not in ("GET", "HEAD"):
+                    raise HttpError(405, f"method {request.method} not allowed")
+                page = find_page(path[len(base) :], base, request.headers.get("If-None-Match", ""))
+                return ApiResponse(page.body, page.status, page.content_type, page.headers)
+        if path == "/":
+            return ApiResponse(b"Consul Agent", 200, TEXT)
+        raise HttpError(404, NOT_FOUND_API if path.startswith("/v1/") or path == "/v1" else NOT_FOUND)
+
+
+def rpc_error(error: RpcError) -> ApiResponse:
+    """A refused call as Consul answers it."""
+    status = 500
+    if error.has(PERMISSION_DENIED) or error.has(ACL_NOT_FOUND):
+        status = 403
+    elif error.has(RATE_LIMITED):
+        status = 429
+    return ApiResponse(error.text.encode("utf-8", "replace"), status, TEXT)
+
+
+def _allow(handlers: dict[str, Any]) -> str:
+    return ",".join(["OPTIONS", *(method for method in ("GET", "PUT", "POST", "DELETE") if method in handlers)])
+
+
+def _decode_path(raw: str, keep_unprintable: bool) -> str:
+    if "%" in raw:
+        for part in raw.split("%")[1:]:
+            if len(part) < 2 or any(digit not in "0123456789abcdefABCDEF" for digit in part[:2]):
+                raise HttpError(400, "400 Bad Request")
+    path = unquote_to_bytes(raw).decode("utf-8", "surrogateescape")
+    if not keep_unprintable and any(ord(character) < 32 or character == "\x7f" for character in path):
+        raise HttpError(400, "")
+    return path
+
+
+def _parse_query(raw: str) -> dict[str, list[str]]:
+    params: dict[str, list[str]] = {}
+    if len(raw) > 1 << 16:
+        raise HttpError(400, "the query is too long")
+    for pair in raw.split("&"):
+        if not pair:
+            continue
+        if ";" in pair:
+            continue
+        key, _, value = pair.partition("=")
+        params.setdefault(_unescape(key), []).append(_unescape(value))
+    return params
+
+
+def _unescape(text: str) -> str:
+    for part in text.split("%")[1:]:
+        if len(part) < 2 or any(digit not in "0123456789abcdefABCDEF" for digit in part[:2]):
+            raise HttpError(500, "")
+    return unquote_to_bytes(text.replace("+", " ")).decode("utf-8", "surrogateescape")
+
+
+async def _read_body(request: web.BaseRequest, limit: int) -> bytes:
+    if request.content_length is not None and request.content_length > limit:
+        raise _too_large(limit)
+    body = bytearray()
+    async with asyncio.timeout(READ_TIMEOUT):
+        while chunk := await request.content.readany():
+            body += chunk
+            if len(body) > limit:
+                raise _too_large(limit)
+    return bytes(body)
+
+
+def _too_large(limit: int) -> HttpError:
+    return HttpError(
+        413,
+        f"Request body too large, max size: {limit} bytes. "
+        "See https://www.consul.io/docs/agent/options.html#kv_max_value_size.",
+    )

@@ -1,0 +1,132 @@
+"""/v1/session and /v1/coordinate."""
+
+from typing import Any
+
+import msgspec
+
+from agent.http.routing import JSON, ApiRequest, ApiResponse, HttpError, meta_headers, route
+from model.durations import SECOND
+from model.gojson import JsonError, decode_json, encode_json
+from model.structs.base import Empty
+from model.structs.catalog_rpc import DCSpecificRequest, NodeSpecificRequest
+from model.structs.coordinate import CoordinateUpdateRequest
+from model.structs.session import Session, SessionRequest, SessionSpecificRequest
+
+DEFAULT_LOCK_DELAY = 15 * SECOND
+SMALL_DELAY = 1000
+
+
+@route("PUT", "/v1/session/create")
+async def create(request: ApiRequest) -> Any:
+    """Make a session of this node (or of another one) and return its ID."""
+    session = await _session(request)
+    agent = request.agent
+    if not session.node:
+        session = msgspec.structs.replace(session, node=agent.config.node_name)
+    if session.node_checks is None and session.checks is None:
+        session = msgspec.structs.replace(session, node_checks=["serfHealth"])
+    delay = session.lock_delay
+    if 0 < delay < SMALL_DELAY:
+        delay *= SECOND
+    session = msgspec.structs.replace(session, lock_delay=delay, id="")
+    args = SessionRequest(op="create", session=session, datacenter=request.datacenter)
+    return {"ID": await request.call("Session.Apply", args)}
+
+
+async def _session(request: ApiRequest) -> Session:
+    raw = await request.raw_body()
+    base = Session(lock_delay=DEFAULT_LOCK_DELAY)
+    if not raw.strip() or raw.strip() == b"null":
+        return base
+    try:
+        given = decode_json(Session, raw, unknown="ignore")
+    except JsonError as error:
+        raise HttpError(400, f"Request decode failed: {error}") from None
+    if b"lockdelay" not in raw.lower() and b"lock_delay" not in raw.lower():
+        given = msgspec.structs.replace(given, lock_delay=DEFAULT_LOCK_DELAY)
+    return given
+
+
+@route("PUT", "/v1/session/destroy/", prefix=True)
+async def destroy(request: ApiRequest) -> bool:
+    """End a session."""
+    if not request.rest:
+        raise HttpError(400, "Missing session")
+    args = SessionRequest(op="destroy", session=Session(id=request.rest), datacenter=request.datacenter)
+    await request.call("Session.Apply", args)
+    return True
+
+
+@route("PUT", "/v1/session/renew/", prefix=True)
+async def renew(request: ApiRequest) -> ApiResponse:
+    """Begin a session's time anew."""
+    if not request.rest:
+        raise HttpError(400, "Missing session")
+    args = SessionSpecificRequest(session_id=request.rest, datacenter=request.datacenter)
+    reply = await request.call("Session.Renew", args)
+    if not reply.sessions:
+        raise HttpError(404, f"Session id '{request.rest}' not found")
+    return request.json(reply.sessions)
+
+
+@route("GET", "/v1/session/info/", prefix=True)
+async def info(request: ApiRequest) -> ApiResponse:
+    """One session."""
+    if not request.rest:
+        raise HttpError(400, "Missing session")
+    args = SessionSpecificRequest(session_id=request.rest, **request.query_options())
+    reply = await request.call("Session.Get", args)
+    return request.json(reply.sessions or [], reply, consistency=False)
+
+
+@route("GET", "/v1/session/list")
+async def list_sessions(request: ApiRequest) -> ApiResponse:
+    """All sessions."""
+    reply = await request.call("Session.List", SessionSpecificRequest(**request.query_options()))
+    return request.json(reply.sessions or [], reply, consistency=False)
+
+
+@route("GET", "/v1/session/node/", prefix=True)
+async def node_sessions(request: ApiRequest) -> ApiResponse:
+    """The sessions of a node."""
+    if not request.rest:
+        raise HttpError(400, "Missing node name")
+    args = NodeSpecificRequest(node=request.rest, **request.query_options())
+    reply = await request.call("Session.NodeSessions", args)
+    return request.json(reply.sessions or [], reply, consistency=False)
+
+
+@route("GET", "/v1/coordinate/datacenters")
+async def coordinate_datacenters(request: ApiRequest) -> Any:
+    """Where the servers of each datacenter are."""
+    return await request.call("Coordinate.ListDatacenters", Empty())
+
+
+@route("GET", "/v1/coordinate/nodes")
+async def coordinate_nodes(request: ApiRequest) -> ApiResponse:
+    """Where all nodes are."""
+    reply = await request.call("Coordinate.ListNodes", DCSpecificRequest(**request.query_options()))
+    segment = request.param("segment")
+    rows = [row for row in reply.coordinates or [] if not request.has("segment") or row.segment == segment]
+    return request.json(rows, reply, consistency=False)
+
+
+@route("GET", "/v1/coordinate/node/", prefix=True)
+async def coordinate_node(request: ApiRequest) -> ApiResponse:
+    """Where one node is."""
+    args = NodeSpecificRequest(node=request.rest, **request.query_options())
+    reply = await request.call("Coordinate.Node", args)
+    headers = meta_headers(reply, request, consistency=False)
+    if not reply.coordinates:
+        return ApiResponse(b"", 404, "", headers)
+    return ApiResponse(encode_json(reply.coordinates, request.pretty), 200, JSON, headers)
+
+
+@route("PUT", "/v1/coordinate/update")
+async def coordinate_update(request: ApiRequest) -> ApiResponse:
+    """Note where a node is."""
+    args = await request.body(CoordinateUpdateRequest)
+    if not args.datacenter:
+        args = msgspec.structs.replace(args, datacenter=request.agent.config.datacenter)
+    await request.call("Coordinate.Update", args)
+    return ApiResponse()

@@ -1,0 +1,72 @@
+"""Leaf certificates for the services of this agent: made here, signed by the servers, renewed in time."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from mesh import certificates
+from mesh.spiffe import ServiceIdentity
+from model.errors import RpcError
+from model.structs.catalog_rpc import DCSpecificRequest
+from model.structs.connect import CASignRequest, IndexedCARoots, IssuedCert
+from rpc.caller import Caller
+
+log = logging.getLogger("lictor.agent.leaf")
+
+RENEW_AT = 0.6
+"""The share of a certificate's life after which it is renewed."""
+
+
+class LeafCertificates:
+    """Certificates by service name. Keys live in memory only."""
+
+    def __init__(self, caller: Caller, datacenter: str, clock: Callable[[], float] = time.time) -> None:
+        self._caller = caller
+        self._datacenter = datacenter
+        self._clock = clock
+        self._held: dict[str, tuple[IssuedCert, str]] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    async def roots(self, **options: object) -> IndexedCARoots:
+        """The CA's roots."""
+        reply = await self._caller.call("ConnectCA.Roots", DCSpecificRequest(datacenter=self._datacenter, **options))  # type: ignore[arg-type]
+        assert isinstance(reply, IndexedCARoots)
+        return reply
+
+    def _usable(self, service: str, active_root: str) -> IssuedCert | None:
+        held = self._held.get(service)
+        if held is None or held[1] != active_root:
+            return None
+        certificate = held[0]
+        life = certificate.valid_before.unix - certificate.valid_after.unix
+        if self._clock() > certificate.valid_after.unix + life * RENEW_AT:
+            return None
+        return certificate
+
+    async def get(self, service: str, roots: IndexedCARoots | None = None) -> IssuedCert:
+        """A certificate with its key; a new one when the old is old or the root has changed. Raises RpcError."""
+        roots = roots or await self.roots()
+        async with self._locks.setdefault(service, asyncio.Lock()):
+            usable = self._usable(service, roots.active_root_id)
+            if usable is not None:
+                return usable
+            if not roots.trust_domain:
+                raise RpcError("cluster has no CA bootstrapped yet")
+            key = certificates.generate_key()
+            identity = ServiceIdentity(roots.trust_domain, "default", self._datacenter, service)
+            request = certificates.make_request(key, identity)
+            issued = await self._caller.call(
+                "ConnectCA.Sign", CASignRequest(csr=request, datacenter=self._datacenter)
+            )
+            assert isinstance(issued, IssuedCert)
+            complete = msgspec.structs.replace(issued, private_key_pem=certificates.key_pem(key))
+            self._held[service] = (complete, roots.active_root_id)
+            return complete
+
+    def seconds_until_renewal(self, certificate: IssuedCert) -> float:
+        """How long a certificate may still be used."""
+        life = certificate.valid_before.unix - certificate.valid_after.unix
+        return max(0.0, certificate.valid_after.unix + life * RENEW_AT - self._clock())

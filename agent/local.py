@@ -1,0 +1,326 @@
+"""The agent's own services and checks: kept on disk, kept in step with the catalog.
+
+The agent is the source of truth for its node. `difference` (pure) says what the catalog lacks or has too much;
+`LocalState` makes the calls, at once after a change and from time to time anyway.
+"""
+
+import asyncio
+import hashlib
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from model.errors import RpcError
+from model.gojson import JsonError, decode_json, encode_json
+from model.structs.catalog import CheckType, HealthCheck, Node, NodeService
+from model.structs.catalog_rpc import (
+    DeregisterRequest,
+    IndexedHealthChecks,
+    IndexedNodeServiceList,
+    NodeSpecificRequest,
+    RegisterRequest,
+)
+from rpc.caller import Caller
+
+log = logging.getLogger("lictor.agent")
+
+CONSUL_SERVICE = "consul"
+SERF_HEALTH = "serfHealth"
+SYNC_INTERVAL = 60.0
+RETRY_INTERVAL = 3.0
+
+
+class Difference(NamedTuple):
+    """What has to be done so that the catalog shows what the agent knows."""
+
+    node: bool
+    register_services: list[str]
+    register_checks: list[str]
+    deregister_services: list[str]
+    deregister_checks: list[str]
+
+
+def difference(
+    node: Node,
+    services: dict[str, NodeService],
+    checks: dict[str, HealthCheck],
+    remote_node: Node | None,
+    remote_services: list[NodeService],
+    remote_checks: list[HealthCheck],
+    is_server: bool,
+) -> Difference:
+    """Compare; on a server the `consul` service and on all nodes `serfHealth` are the leader's business."""
+    held = {service.id: service for service in remote_services}
+    held_checks = {check.check_id: check for check in remote_checks}
+    same_node = remote_node is not None and (
+        (remote_node.id, remote_node.address, remote_node.tagged_addresses or {}, remote_node.meta or {})
+        == (node.id, node.address, node.tagged_addresses or {}, node.meta or {})
+    )
+    return Difference(
+        node=not same_node,
+        register_services=[key for key, one in services.items() if not same_service(one, held.get(key))],
+        register_checks=[key for key, one in checks.items() if not _same_check(one, held_checks.get(key))],
+        deregister_services=[
+            key for key in held if key not in services and not (is_server and key == CONSUL_SERVICE)
+        ],
+        deregister_checks=[key for key in held_checks if key not in checks and key != SERF_HEALTH],
+    )
+
+
+def same_service(mine: NodeService, theirs: NodeService | None) -> bool:
+    """Whether the catalog's row says what the agent's does; a virtual address is the catalog's own addition."""
+    if theirs is None:
+        return False
+    tagged = {key: value for key, value in (theirs.tagged_addresses or {}).items() if key != "consul-virtual"}
+    own = {key: value for key, value in (mine.tagged_addresses or {}).items() if key != "consul-virtual"}
+    tags = theirs.tags if mine.enable_tag_override else mine.tags
+    plain = msgspec.structs.replace(
+        theirs, tagged_addresses=None, create_index=0, modify_index=0, meta=theirs.meta or None, tags=theirs.tags or None
+    )
+    return own == tagged and plain == msgspec.structs.replace(
+        mine, tagged_addresses=None, create_index=0, modify_index=0, meta=mine.meta or None, tags=tags or None
+    )
+
+
+def _same_check(mine: HealthCheck, theirs: HealthCheck | None) -> bool:
+    if theirs is None:
+        return False
+    return msgspec.structs.replace(
+        theirs, create_index=0, modify_index=0, service_tags=None, service_name=""
+    ) == msgspec.structs.replace(mine, create_index=0, modify_index=0, service_tags=None, service_name="")
+
+
+class LocalState:
+    """Services and checks by ID. `on_change` is called with "" or a service's ID after every change."""
+
+    def __init__(self, caller: Caller, node: Node, is_server: bool, folder: Path | None) -> None:
+        self._caller = caller
+        self.node = node
+        self._is_server = is_server
+        self._folder = folder
+        self.services: dict[str, NodeService] = {}
+        self.checks: dict[str, HealthCheck] = {}
+        self.definitions: dict[str, CheckType] = {}
+        self.tokens: dict[str, str] = {}
+        self.from_files: set[str] = set()
+        self._dirty = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.on_change: list[Callable[[str], None]] = []
+        self.synced = asyncio.Event()
+
+    # Changes
+
+    def put_service(self, service: NodeService, persist: bool = True) -> None:
+        """Add or replace a service."""
+        self.services[service.id] = service
+        if persist:
+            self._write("services", service.id, encode_json(service))
+        self._touch(service.id)
+
+    def remove_service(self, service_id: str) -> None:
+        """Remove a service; its checks are removed one by one."""
+        del self.services[service_id]
+        self._erase("services", service_id)
+        self._touch(service_id)
+
+    def put_check(self, check: HealthCheck, definition: CheckType | None, persist: bool = True) -> None:
+        """Add or replace a check."""
+        self.checks[check.check_id] = check
+        if definition is not None:
+            self.definitions[check.check_id] = definition
+        if persist:
+            body = {"Check": check, "Definition": definition}
+            self._write("checks", check.check_id, encode_json(body))
+        self._touch(check.service_id)
+
+    def remove_check(self, check_id: str) -> None:
+        """Remove a check."""
+        check = self.checks.pop(check_id)
+        self.definitions.pop(check_id, None)
+        self._erase("checks", check_id)
+        self._touch(check.service_id)
+
+    def update_check(self, check_id: str, status: str, output: str) -> None:
+        """A check has a new result. A new output alone travels with the next full comparison."""
+        check = self.checks.get(check_id)
+        if check is None or (check.status, check.output) == (status, output):
+            return
+        self.checks[check_id] = msgspec.structs.replace(check, status=status, output=output)
+        if check.status != status:
+            self._touch(check.service_id)
+
+    def _touch(self, service_id: str) -> None:
+        self._dirty.set()
+        self._changed.set()
+        self._changed = asyncio.Event()
+        for callback in self.on_change:
+            callback(service_id)
+
+    async def wait_changed(self, seconds: float) -> None:
+        """Return after a change, or when `seconds` have gone by."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+
+    def checks_of(self, service_id: str) -> list[HealthCheck]:
+        """The checks of a service ("" for the node's own)."""
+        return [check for check in self.checks.values() if check.service_id == service_id]
+
+    # The disk
+
+    def _path(self, kind: str, identifier: str) -> Path | None:
+        if self._folder is None:
+            return None
+        name = hashlib.sha256(identifier.encode("utf-8", "surrogateescape")).hexdigest()
+        return self._folder / kind / name
+
+    def _write(self, kind: str, identifier: str, data: bytes) -> None:
+        path = self._path(kind, identifier)
+        if path is None:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+
+    def _erase(self, kind: str, identifier: str) -> None:
+        path = self._path(kind, identifier)
+        if path is not None:
+            path.unlink(missing_ok=True)
+
+    def load(self) -> tuple[list[NodeService], list[tuple[HealthCheck, CheckType | None]]]:
+        """What was registered before the restart; damaged files are reported and left out."""
+        services: list[NodeService] = []
+        checks: list[tuple[HealthCheck, CheckType | None]] = []
+        if self._folder is None:
+            return services, checks
+        for path in sorted(self._folder.glob("services/*")):
+            if path.suffix == ".tmp":
+                continue
+            try:
+                services.append(decode_json(NodeService, path.read_bytes()))
+            except (JsonError, OSError) as error:
+                log.error("cannot load the service in %s: %s", path, error)
+        for path in sorted(self._folder.glob("checks/*")):
+            if path.suffix == ".tmp":
+                continue
+            try:
+                body = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+                check = decode_json(HealthCheck, msgspec.json.encode(body.get("Check")))
+                raw = body.get("Definition")
+                definition = decode_json(CheckType, msgspec.json.encode(raw)) if raw else None
+                checks.append((check, definition))
+            except (JsonError, msgspec.DecodeError, OSError) as error:
+                log.error("cannot load the check in %s: %s", path, error)
+        return services, checks
+
+    # The catalog
+
+    def start(self) -> None:
+        """Begin to keep the catalog in step."""
+        self._dirty.set()
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def stop(self) -> None:
+        """Stop."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(SYNC_INTERVAL):
+                    await self._dirty.wait()
+            except TimeoutError:
+                pass
+            self._dirty.clear()
+            try:
+                await self.sync()
+                self.synced.set()
+            except RpcError as error:
+                log.warning("Syncing with the catalog failed: %s", error.text)
+                self._dirty.set()
+                await asyncio.sleep(RETRY_INTERVAL)
+            except Exception:
+                log.exception("Syncing with the catalog failed")
+                await asyncio.sleep(RETRY_INTERVAL)
+
+    async def sync(self) -> None:
+        """Compare with the catalog once and mend what differs. Raises RpcError."""
+        request = NodeSpecificRequest(node=self.node.node, datacenter=self.node.datacenter)
+        listed = await self._caller.call("Catalog.NodeServiceList", request)
+        assert isinstance(listed, IndexedNodeServiceList)
+        checked = await self._caller.call("Health.NodeChecks", request)
+        assert isinstance(checked, IndexedHealthChecks)
+        todo = difference(
+            self.node,
+            dict(self.services),
+            dict(self.checks),
+            listed.node_services.node,
+            listed.node_services.services or [],
+            checked.health_checks or [],
+            self._is_server,
+        )
+        for service_id in todo.deregister_services:
+            await self._deregister(service_id=service_id)
+        for check_id in todo.deregister_checks:
+            await self._deregister(check_id=check_id)
+        if todo.node and not todo.register_services and not todo.register_checks:
+            await self._register(None, [], skip=False)
+        update_node = todo.node
+        done: set[str] = set()
+        for service_id in todo.register_services:
+            service = self.services.get(service_id)
+            if service is None:
+                continue
+            checks = [self.checks[c] for c in todo.register_checks if c in self.checks]
+            mine = [check for check in checks if check.service_id == service_id]
+            held = {one.id: one for one in listed.node_services.services or ()}.get(service_id)
+            if held is not None and service.enable_tag_override:
+                service = msgspec.structs.replace(service, tags=held.tags)
+                self.services[service_id] = service
+            await self._register(service, mine, skip=not update_node)
+            done.update(check.check_id for check in mine)
+            update_node = False
+            log.info("Synced service: service=%s", service_id)
+        for check_id in todo.register_checks:
+            check = self.checks.get(check_id)
+            if check is None or check_id in done:
+                continue
+            await self._register(None, [check], skip=not update_node)
+            update_node = False
+            log.debug("Synced check: check=%s", check_id)
+
+    async def _register(self, service: NodeService | None, checks: list[HealthCheck], skip: bool) -> None:
+        node = self.node
+        await self._caller.call(
+            "Catalog.Register",
+            RegisterRequest(
+                datacenter=node.datacenter,
+                id=node.id,
+                node=node.node,
+                address=node.address,
+                tagged_addresses=node.tagged_addresses,
+                node_meta=node.meta,
+                service=service,
+                checks=checks or None,
+                skip_node_update=skip,
+            ),
+        )
+
+    async def _deregister(self, service_id: str = "", check_id: str = "") -> None:
+        request = DeregisterRequest(
+            datacenter=self.node.datacenter, node=self.node.node, service_id=service_id, check_id=check_id
+        )
+        await self._caller.call("Catalog.Deregister", request)
