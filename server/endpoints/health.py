@@ -86,6 +86,7 @@ def service_nodes(
     if args.ingress:
         if watch is not None:
             watch.note(("config",))
+        filtered(args.filter, CheckServiceNode, [])
         return IndexedCheckServiceNodes(index=store.indexes.get("gateway-services"))
     if args.connect:
         rows, index = catalog.connect_instances(args.service_name, watch)

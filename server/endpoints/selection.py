@@ -11,6 +11,7 @@ from model.structs.coordinate import CoordinateVector
 from server.state.catalog_tables import Instance
 from server.state.store import Store
 
+_BAD_FILTER = "Failed to create boolean expression evaluator: "
 W = TypeVar("W", bound=Wire)
 
 
@@ -24,7 +25,7 @@ def filtered(expression: str, cls: type[W], rows: list[W]) -> list[W]:
         matches = compile_filter(expression, cls)
         return [row for row in rows if matches(row)]
     except FilterError as error:
-        raise RpcError(f"Failed to create filter: {error}") from None
+        raise RpcError(f"{_BAD_FILTER}{str(error).removeprefix(_BAD_FILTER)}") from None
 
 
 def has_meta(meta: Mapping[str, str] | None, wanted: Mapping[str, str] | None) -> bool:
