@@ -1,0 +1,133 @@
+"""`Client`: an agent that is no server. It knows the servers through gossip and asks them over pooled connections."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gossip.consul import admission, client_tags, parse_server
+from gossip.core import LAN, LOCAL, Member, MemberEvent, Settings, Status
+from gossip.driver import Event, Gossip
+from model.codec import Wire
+from model.errors import NO_SERVERS, RpcError
+from model.structs.base import Query
+from rpc.pool import Pool
+from rpc.router import Router, may_repeat
+
+log = logging.getLogger("lictor.client")
+
+@dataclass
+class ClientConfig:
+    """A client agent's settings; `data_dir` None keeps nothing on disk."""
+
+    node_name: str
+    node_id: str
+    datacenter: str = "dc1"
+    build: str = "1.14.0"
+    bind: str = "127.0.0.1"
+    advertise: str = "127.0.0.1"
+    gossip_port: int = 8301
+    data_dir: Path | None = None
+    fast: bool = False
+    hold_timeout: float = 7.0
+    extra_tags: dict[str, str] = field(default_factory=dict)
+
+
+class Client:
+    """A client agent. The face that it shares with `server.server.Server`: call, members, join, leave, stop, stats."""
+
+    is_server = False
+
+    def __init__(self, config: ClientConfig) -> None:
+        self.config = config
+        self.datacenter = config.datacenter
+        self.node_name = config.node_name
+        self.router = Router(random.Random())
+        self.pool = Pool(config.bind if config.bind.startswith("127.") else "")
+        tags = {**client_tags(config.node_id, config.datacenter, config.build), **config.extra_tags}
+        timing = LOCAL if config.fast else LAN
+        settings = Settings(config.node_name, config.advertise, config.gossip_port, tags, timing, self._admit)
+        snapshot = config.data_dir / "serf" / "local.snapshot" if config.data_dir else None
+        self.gossip = Gossip(settings, config.bind, snapshot)
+        self.gossip.on_event(self._on_gossip)
+        self._started = False
+        self._stopped = False
+        self._rejoining: asyncio.Task[int] | None = None
+
+    def _admit(self, member: Member) -> str:
+        return admission(self.node_name, self.config.node_id, self.datacenter, member)
+
+    async def start(self) -> None:
+        """Take part in the pool. Raises OSError when the port is in use."""
+        await self.gossip.start()
+        self._started = True
+        self._rejoining = asyncio.get_running_loop().create_task(self.gossip.rejoin())
+
+    async def stop(self) -> None:
+        """Stop without leaving."""
+        if self._stopped or not self._started:
+            return
+        self._stopped = True
+        if self._rejoining is not None:
+            self._rejoining.cancel()
+        await self.gossip.stop()
+        await self.pool.close()
+
+    async def leave(self) -> None:
+        """Leave the pool."""
+        await self.gossip.leave()
+
+    def _on_gossip(self, event: Event) -> None:
+        if isinstance(event, MemberEvent):
+            log.info("serf: %s: %s %s", event.kind.value, event.member.name, event.member.address)
+            infos = [info for member in self.gossip.members() if (info := parse_server(member)) is not None]
+            self.router.update(
+                info.address
+                for info in infos
+                if info.status in (Status.ALIVE, Status.LEAVING) and info.datacenter == self.datacenter
+            )
+
+    async def call(self, method: str, args: Wire) -> Any:
+        """Ask a server; while there is no leader or a server is gone, ask again for a while. Raises RpcError."""
+        loop = asyncio.get_running_loop()
+        hold = self.config.hold_timeout
+        deadline = loop.time() + hold
+        is_read = isinstance(args, Query)
+        while True:
+            address = self.router.pick(loop.time())
+            try:
+                if address is None:
+                    raise RpcError(NO_SERVERS)
+                return await self.pool.call(address, method, args)
+            except (RpcError, ConnectionError) as error:
+                if address is not None and not isinstance(error, RpcError):
+                    self.router.failed(address)
+                no_servers = isinstance(error, RpcError) and error.has(NO_SERVERS)
+                if loop.time() >= deadline or not may_repeat(error, is_read):
+                    if isinstance(error, RpcError):
+                        text = error.text if no_servers else f"rpc error making call: {error.text}"
+                        raise RpcError(text) from None
+                    raise RpcError(f"rpc error making call: {error}") from None
+            await asyncio.sleep(hold / 16 * random.random())
+
+    def members(self) -> list[Member]:
+        """The pool's members by name."""
+        return self.gossip.members() if self._started else []
+
+    async def join(self, addresses: list[str]) -> int:
+        """Join the pool at these addresses. Raises JoinError."""
+        return await self.gossip.join(addresses)
+
+    def on_gossip(self, callback: Callable[[Event], None]) -> None:
+        """Call back for every event of the pool."""
+        self.gossip.on_event(callback)
+
+    def stats(self) -> dict[str, dict[str, str]]:
+        """Figures in the manner of `consul info`."""
+        return {
+            "consul": {"acl": "disabled", "known_servers": str(len(self.router.servers)), "server": "false"},
+            "serf_lan": self.gossip.stats(),
+        }

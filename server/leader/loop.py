@@ -1,0 +1,98 @@
+"""The leader's loop: started when this server becomes leader, ended when it no longer is."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+
+from gossip.core import EventKind, Member, MemberEvent
+from model.errors import RpcError
+from server.endpoints.context import Context
+from server.leader.housekeeping import Housekeeping
+from server.leader.reconcile import Reconciler
+from server.raft.driver import RaftNode
+from server.raft.errors import RaftError
+
+log = logging.getLogger("lictor.leader")
+
+RECONCILE_INTERVAL = 60.0
+RETRY = 1.0
+
+
+class LeaderLoop:
+    """Owns the tasks of leadership. `members` lists the gossip pool."""
+
+    def __init__(self, context: Context, raft: RaftNode, members: Callable[[], list[Member]]) -> None:
+        self._context = context
+        self._raft = raft
+        self._members = members
+        self._task: asyncio.Task[None] | None = None
+        self._events: asyncio.Queue[MemberEvent] = asyncio.Queue()
+
+    def leadership(self, leads: bool) -> None:
+        """Called by Raft."""
+        self.stop()
+        if leads:
+            log.info("cluster leadership acquired")
+            self._events = asyncio.Queue()
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def stop(self) -> None:
+        """End the tasks."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    def gossip(self, event: MemberEvent) -> None:
+        """Called for each event of the pool."""
+        if self._task is not None:
+            self._events.put_nowait(event)
+
+    async def _run(self) -> None:
+        reconciler = Reconciler(self._context, self._raft)
+        housekeeping: asyncio.Task[None] | None = None
+        try:
+            await self._until_done(self._establish)
+            housekeeping = asyncio.get_running_loop().create_task(Housekeeping(self._context).run())
+            while True:
+                delay = RECONCILE_INTERVAL
+                try:
+                    await reconciler.all(self._members())
+                except (RaftError, RpcError) as error:
+                    log.warning("failed to reconcile: %s", error)
+                    delay = RETRY
+                await self._follow_events(reconciler, delay)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            log.exception("the leader's loop failed")
+        finally:
+            if housekeeping is not None:
+                housekeeping.cancel()
+
+    async def _establish(self) -> None:
+        await self._raft.barrier()
+        await self._context.ca.initialize()
+
+    async def _until_done(self, work: Callable[[], object]) -> None:
+        while True:
+            try:
+                await work()  # type: ignore[misc]
+                return
+            except (RaftError, RpcError) as error:
+                log.warning("failed to establish leadership: %s", error)
+                await asyncio.sleep(RETRY)
+
+    async def _follow_events(self, reconciler: Reconciler, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while True:
+                    event = await self._events.get()
+                    try:
+                        if event.kind in (EventKind.LEAVE, EventKind.REAP):
+                            await reconciler.gone(event.member)
+                        else:
+                            await reconciler.member(event.member)
+                    except (RaftError, RpcError) as error:
+                        log.warning("failed to reconcile member %s: %s", event.member.name, error)
+                        return

@@ -1,0 +1,364 @@
+"""`Server`: consensus, state, RPC and gossip put together. It answers calls itself or asks the leader."""
+
+import asyncio
+import logging
+import random
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gossip.consul import ServerInfo, admission, parse_server, server_tags
+from gossip.core import LAN, LOCAL, Member, MemberEvent, Settings, Status, Timing
+from gossip.driver import Event, Gossip
+from model.codec import Wire
+from model.commands import CommandType, command
+from model.errors import RpcError
+from model.structs.coordinate import Coordinate
+from rpc.listener import Listener
+from rpc.pool import Pool
+from server.endpoints.context import Limits, ServerMember
+from server.endpoints.dispatch import dispatch
+from server.fsm import Fsm
+from server.leader.ca import CertificateAuthority
+from server.leader.loop import LeaderLoop
+from server.leader.session_ttl import SessionTimers
+from server.raft.driver import RaftConfig, RaftNode
+from server.raft.driver import Server as RaftServer
+from server.raft.errors import CannotBootstrap, ConfigurationError, RaftError
+from server.raft.log import MemoryStorage, Storage, WriteAheadLog
+from server.raft.snapshot import DiskSnapshots, MemorySnapshots, Snapshots
+from server.raft.transport import Transport
+
+log = logging.getLogger("lictor.server")
+
+
+@dataclass
+class ServerConfig:
+    """A server's settings. Ports of 0 take any free port; `data_dir` None keeps nothing on disk."""
+
+    node_name: str
+    node_id: str
+    datacenter: str = "dc1"
+    domain: str = "consul."
+    build: str = "1.14.0"
+    bind: str = "127.0.0.1"
+    advertise: str = "127.0.0.1"
+    rpc_port: int = 8300
+    gossip_port: int = 8301
+    wan_port: int = 8302
+    data_dir: Path | None = None
+    bootstrap: bool = False
+    bootstrap_expect: int = 0
+    raft_multiplier: int = 5
+    fast: bool = False
+    limits: Limits = field(default_factory=Limits)
+    ca_config: dict[str, Any] = field(default_factory=dict)
+    extra_tags: dict[str, str] = field(default_factory=dict)
+
+
+def raft_timing(multiplier: int, fast: bool) -> RaftConfig:
+    """Raft's times for Consul's `raft_multiplier`: 1 is the fastest, 5 the default."""
+    if fast:
+        return RaftConfig(heartbeat=0.04, election=0.2)
+    return RaftConfig(heartbeat=0.03 * multiplier, election=0.12 * multiplier)
+
+
+class Server:
+    """A server. The face that it shares with `agent.client.Client`: call, members, join, leave, stop, stats."""
+
+    is_server = True
+
+    def __init__(self, config: ServerConfig) -> None:
+        self.config = config
+        self.datacenter = config.datacenter
+        self.domain = config.domain
+        self.node_name = config.node_name
+        self.limits = config.limits
+        self.fsm = Fsm()
+        self.session_timers = SessionTimers(time.monotonic)
+        self.coordinate_updates: dict[tuple[str, str], Coordinate] = {}
+        self.ca = CertificateAuthority(config.datacenter, lambda: self.fsm.store, self._apply, self.uuid)
+        self.ca.initial_config = config.ca_config
+        self.pool = Pool(config.bind if config.bind.startswith("127.") else "")
+        self.listener = Listener(self._remote_call, self._raft_connection)
+        self.rpc_port = config.rpc_port
+        self._gossip: Gossip | None = None
+        self._raft: RaftNode | None = None
+        self._transport: Transport | None = None
+        self._leader_loop: LeaderLoop | None = None
+        self._warned: set[str] = set()
+        self._stopped = False
+        self._background: set[asyncio.Task[None]] = set()
+
+    # Life
+
+    async def start(self) -> None:
+        """Open the ports, read the disk, begin to take part.
+
+        Raises:
+            OSError: a port is in use. CorruptLog: the disk's state is damaged.
+        """
+        config = self.config
+        self.rpc_port = await self.listener.start(config.bind, config.rpc_port)
+        try:
+            await self._start_raft()
+            await self._start_gossip()
+        except BaseException:
+            await self.stop()
+            raise
+        if config.bootstrap:
+            await self._bootstrap([RaftServer(config.node_id, self._rpc_address())])
+        self._consider_bootstrap()
+
+    def _rpc_address(self) -> str:
+        host = self.config.advertise
+        return f"[{host}]:{self.rpc_port}" if ":" in host else f"{host}:{self.rpc_port}"
+
+    async def _start_raft(self) -> None:
+        config = self.config
+        storage: Storage
+        snapshots: Snapshots
+        if config.data_dir is None:
+            storage, snapshots = MemoryStorage(), MemorySnapshots()
+        else:
+            storage = WriteAheadLog(config.data_dir / "raft" / "log")
+            snapshots = DiskSnapshots(config.data_dir / "raft" / "snapshots")
+        source = config.bind if config.bind.startswith("127.") else ""
+        self._transport = Transport(config.node_id, self._address_of, source_address=source)
+        self._raft = RaftNode(
+            node_id=config.node_id,
+            address=self._rpc_address(),
+            storage=storage,
+            snapshots=snapshots,
+            transport=self._transport,
+            fsm=self.fsm,
+            config=raft_timing(config.raft_multiplier, config.fast),
+            random=random.randrange,
+        )
+        self._leader_loop = LeaderLoop(self, self._raft, self.members)
+        self._raft.on_leadership(self._leader_loop.leadership)
+        self._raft.on_leader_change(self._leader_changed)
+        await self._raft.start()
+
+    def _address_of(self, server_id: str) -> str:
+        """Where a server is: the gossip pool knows best, the configuration remembers."""
+        for info in self.servers():
+            if info.id == server_id and info.status is Status.ALIVE:
+                return info.address
+        return self.raft.core.configuration.addresses.get(server_id, "")
+
+    async def _start_gossip(self) -> None:
+        config = self.config
+        timing: Timing = LOCAL if config.fast else LAN
+        tags = server_tags(
+            config.node_id,
+            config.datacenter,
+            config.build,
+            self.rpc_port,
+            config.wan_port,
+            config.bootstrap,
+            config.bootstrap_expect,
+        )
+        settings = Settings(
+            config.node_name, config.advertise, config.gossip_port, {**tags, **config.extra_tags}, timing, self._admit
+        )
+        snapshot = config.data_dir / "serf" / "local.snapshot" if config.data_dir else None
+        self._gossip = Gossip(settings, config.bind, snapshot)
+        self._gossip.on_event(self._on_gossip)
+        await self._gossip.start()
+        self.spawn(self._rejoin())
+
+    def _admit(self, member: Member) -> str:
+        return admission(self.node_name, self.config.node_id, self.datacenter, member)
+
+    async def _rejoin(self) -> None:
+        await self.gossip.rejoin()
+
+    def spawn(self, work: Any) -> None:
+        """Run a coroutine until it is done or this server stops."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def stop(self) -> None:
+        """Stop without leaving the cluster."""
+        if self._stopped:
+            return
+        self._stopped = True
+        if self._leader_loop is not None:
+            self._leader_loop.stop()
+        for task in list(self._background):
+            task.cancel()
+        if self._gossip is not None and self._gossip._core is not None:
+            await self._gossip.stop()
+        await self.listener.stop()
+        if self._raft is not None:
+            await self._raft.stop()
+        await self.pool.close()
+
+    async def leave(self) -> None:
+        """Leave the cluster: leadership is handed over, the others take this server out; then `stop`."""
+        raft = self.raft
+        others = [server for server in raft.servers if server.id != self.config.node_id]
+        if raft.is_leader and others:
+            try:
+                await raft.transfer_leadership(timeout=5.0)
+            except (RaftError, ConfigurationError) as error:
+                log.warning("failed to transfer leadership: %s", error)
+        await self.gossip.leave()
+        deadline = time.monotonic() + 5.0
+        while others and time.monotonic() < deadline:
+            if self.config.node_id not in {server.id for server in raft.servers}:
+                break
+            await asyncio.sleep(0.05)
+
+    # Parts
+
+    @property
+    def raft(self) -> RaftNode:
+        """This server's part in Raft."""
+        assert self._raft is not None
+        return self._raft
+
+    @property
+    def gossip(self) -> Gossip:
+        """This server's part in the pool."""
+        assert self._gossip is not None
+        return self._gossip
+
+    def servers(self) -> list[ServerInfo]:
+        """The servers of this datacenter that the pool knows."""
+        if self._gossip is None or self._gossip._core is None:
+            return []
+        infos = [info for member in self._gossip.members() if (info := parse_server(member)) is not None]
+        return [info for info in infos if info.datacenter == self.datacenter]
+
+    def _leader_changed(self, leader: RaftServer | None) -> None:
+        if leader is not None and leader.id != self.config.node_id:
+            log.info("New leader elected: payload=%s", self._name_of(leader.id))
+
+    def _name_of(self, server_id: str) -> str:
+        return next((info.name for info in self.servers() if info.id == server_id), server_id)
+
+    # Gossip
+
+    def _on_gossip(self, event: Event) -> None:
+        if not isinstance(event, MemberEvent):
+            return
+        log.info("serf: %s: %s %s", event.kind.value, event.member.name, event.member.address)
+        if self._leader_loop is not None:
+            self._leader_loop.gossip(event)
+        self._consider_bootstrap()
+
+    def _consider_bootstrap(self) -> None:
+        """Bootstrap once as many servers as expected are there and all expect the same."""
+        expect = self.config.bootstrap_expect
+        raft = self._raft
+        if not expect or raft is None or self._stopped:
+            return
+        if raft.core.log.last_index or raft.core.term or raft.core.configuration.members():
+            return
+        servers = [info for info in self.servers() if info.status is Status.ALIVE and info.voter]
+        for info in servers:
+            if info.bootstrap and expect > 1:
+                self._warn(f"member {info.name} has bootstrap mode, disabling our expect mode")
+                return
+            if info.expect != expect and not (expect == 1 and info.bootstrap):
+                self._warn(f"member {info.name} expects {info.expect} servers, this server expects {expect}")
+                return
+        if len(servers) < expect:
+            return
+        log.info("found expected number of peers, attempting bootstrap: peers=%s", ",".join(s.address for s in servers))
+        self.spawn(self._bootstrap([RaftServer(info.id, info.address) for info in servers]))
+
+    def _warn(self, text: str) -> None:
+        if text not in self._warned:
+            self._warned.add(text)
+            log.warning("%s", text)
+
+    async def _bootstrap(self, servers: list[RaftServer]) -> None:
+        try:
+            await self.raft.bootstrap(servers)
+        except CannotBootstrap:
+            pass  # This server has state already: it is part of a cluster.
+
+    # Calls
+
+    async def call(self, method: str, args: Wire) -> Any:
+        """Answer a call or pass it on to the leader. Raises RpcError."""
+        return await dispatch(self, method, args)
+
+    async def _remote_call(self, method: str, args: Any) -> Any:
+        return await dispatch(self, method, args)
+
+    async def forward(self, method: str, args: Wire, address: str) -> Any:
+        """Make a call on another server."""
+        return await self.pool.call(address, method, args)
+
+    async def _raft_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._transport is not None:
+            await self._transport.accept(reader, writer)
+
+    async def _apply(self, kind: int, request: Any) -> Any:
+        return await self.raft.propose(command(CommandType(kind), request))
+
+    # What endpoints ask
+
+    def uuid(self) -> str:
+        """A new random UUID."""
+        return str(uuid.uuid4())
+
+    def random(self) -> float:
+        """A number from 0 up to 1."""
+        return random.random()
+
+    def now_nanoseconds(self) -> int:
+        """The time of day."""
+        return time.time_ns()
+
+    def server_members(self) -> list[ServerMember]:
+        """The servers of this datacenter in the pool."""
+        return [
+            ServerMember(info.id, info.name, info.address, info.status.name.lower(), info.build, info.raft_version)
+            for info in self.servers()
+        ]
+
+    async def fire_event(self, name: str, payload: bytes) -> None:
+        """Spread a user event."""
+        try:
+            self.gossip.fire(f"consul:event:{name}", payload)
+        except ValueError as error:
+            raise RpcError(str(error)) from None
+
+    # What the agent asks
+
+    def members(self) -> list[Member]:
+        """The pool's members by name."""
+        return self.gossip.members() if self._gossip is not None and self._gossip._core is not None else []
+
+    async def join(self, addresses: list[str]) -> int:
+        """Join the pool at these addresses. Raises JoinError."""
+        return await self.gossip.join(addresses)
+
+    def on_gossip(self, callback: Callable[[Event], None]) -> None:
+        """Call back for every event of the pool."""
+        self.gossip.on_event(callback)
+
+    def stats(self) -> dict[str, dict[str, str]]:
+        """Figures in the manner of `consul info`."""
+        leader = self.raft.leader
+        return {
+            "consul": {
+                "acl": "disabled",
+                "bootstrap": str(self.config.bootstrap).lower(),
+                "known_datacenters": "1",
+                "leader": str(self.raft.is_leader).lower(),
+                "leader_addr": leader.address if leader else "",
+                "server": "true",
+            },
+            "raft": self.raft.stats(),
+            "serf_lan": self.gossip.stats(),
+        }

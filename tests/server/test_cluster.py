@@ -1,0 +1,95 @@
+"""Three servers and a client in one process, on real sockets."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from agent.client import Client, ClientConfig
+from model.errors import RpcError
+from model.structs.catalog_rpc import DCSpecificRequest, IndexedNodes
+from model.structs.kv import DirEntry, IndexedDirEntries, KeyRequest, KVSRequest
+from server.server import Server, ServerConfig
+
+
+async def until(condition: Callable[[], object], seconds: float = 20) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+def config(number: int, folder: Path | None) -> ServerConfig:
+    address = f"127.0.0.{20 + number}"
+    return ServerConfig(
+        node_name=f"s{number}",
+        node_id=f"{number}0000000-0000-0000-0000-000000000000",
+        bind=address,
+        advertise=address,
+        rpc_port=0,
+        gossip_port=0,
+        data_dir=folder / f"s{number}" if folder else None,
+        bootstrap_expect=3,
+        fast=True,
+    )
+
+
+def put(key: str, value: bytes) -> KVSRequest:
+    return KVSRequest(op="set", dir_ent=DirEntry(key=key, value=value))
+
+
+async def get(caller: Server | Client, key: str, **options: bool) -> bytes | None:
+    reply = await caller.call("KVS.Get", KeyRequest(key=key, **options))
+    assert isinstance(reply, IndexedDirEntries)
+    return reply.entries[0].value if reply.entries else None
+
+
+async def test_a_cluster_elects_replicates_and_outlives_its_leader(tmp_path: Path) -> None:
+    servers = [Server(config(number, tmp_path)) for number in range(3)]
+    for server in servers:
+        await server.start()
+    first = servers[0].gossip.local
+    for server in servers[1:]:
+        await server.join([f"{first.address}:{first.port}"])
+    await until(lambda: any(server.raft.is_leader for server in servers))
+    identity = "c0000000-0000-0000-0000-000000000000"
+    client = Client(ClientConfig("c1", identity, bind="127.0.0.30", advertise="127.0.0.30", gossip_port=0, fast=True))
+    await client.start()
+    await client.join([f"{first.address}:{first.port}"])
+    await until(lambda: len(client.router.servers) == 3)
+    follower = next(server for server in servers if not server.raft.is_leader)
+    await follower.call("KVS.Apply", put("a", b"1"))
+    assert await get(client, "a") == b"1"
+    assert await get(follower, "a", require_consistent=True) == b"1"
+    await until(lambda: follower.fsm.store.kv.entries.get("a"))
+    assert await get(follower, "a", allow_stale=True) == b"1"
+
+    async def nodes() -> set[str]:
+        reply = await client.call("Catalog.ListNodes", DCSpecificRequest())
+        assert isinstance(reply, IndexedNodes)
+        return {node.node for node in reply.nodes or ()}
+
+    async with asyncio.timeout(20):
+        while await nodes() != {"s0", "s1", "s2", "c1"}:
+            await asyncio.sleep(0.05)
+
+    waiting = KeyRequest(key="a", min_query_index=10**6, max_query_time=10**9)
+    blocked = asyncio.create_task(client.call("KVS.Get", waiting))
+    leader = next(server for server in servers if server.raft.is_leader)
+    await leader.stop()
+    rest = [server for server in servers if server is not leader]
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await client.call("KVS.Apply", put("b", b"2"))
+                break
+            except RpcError:
+                await asyncio.sleep(0.05)
+    assert await get(client, "b") == b"2"
+    await asyncio.gather(blocked, return_exceptions=True)
+    for server in rest:
+        await server.stop()
+    await client.stop()
+
+    again = Server(config(servers.index(rest[0]), tmp_path))
+    await again.start()
+    assert again.raft.core.log.last_index > 0  # Everything is still there, although there is no quorum to serve it.
+    await again.stop()
