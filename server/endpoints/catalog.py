@@ -151,7 +151,9 @@ def service_nodes(
         rows, index = catalog.service_instances(args.service_name, watch)
     else:
         rows, index = catalog.all_instances(watch)
-    tags = wanted_tags(args)
+    if args.peer_name:
+        rows = []  # Nothing is imported from peers.
+    tags = [] if args.connect else wanted_tags(args)
     found: list[ServiceNode] = []
     hidden = False
     for row in rows:

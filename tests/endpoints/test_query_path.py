@@ -291,6 +291,7 @@ async def test_tags_and_node_meta_narrow_an_answer(server: FakeServer) -> None:
     assert await found(tag_filter=True, service_tags=["v1", "x"]) == ["a"]
     assert await found(tag_filter=True, service_tag="x") == ["a"]
     assert await found(node_meta_filters={"rack": "r2"}) == ["b"]
+    assert await found(peer_name="elsewhere") == []
 
 
 @pytest.mark.parametrize(
