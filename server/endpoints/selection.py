@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from model.codec import Wire
 from model.errors import RpcError
+from model.filter import FilterError, compile_filter
 from model.structs.catalog import Node
 from model.structs.catalog_rpc import QuerySource, ServiceSpecificRequest
 from model.structs.coordinate import CoordinateVector
@@ -19,8 +20,6 @@ def filtered(expression: str, cls: type[W], rows: list[W]) -> list[W]:
     """The rows that a filter expression matches. Raises RpcError when the expression is not one for such rows."""
     if not expression:
         return rows
-    from model.filter import FilterError, compile_filter  # type: ignore[import-untyped,unused-ignore]
-
     try:
         matches = compile_filter(expression, cls)
         return [row for row in rows if matches(row)]

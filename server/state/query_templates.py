@@ -12,18 +12,12 @@ from typing import NamedTuple
 import msgspec
 
 from model.errors import RpcError
+from model.goregexp import RegexpError, compile_regexp
 from model.structs.queries import PreparedQuery, ServiceQuery
 
 PREFIX_MATCH = "name_prefix_match"
 _VARIABLES = ("name.full", "name.prefix", "name.suffix", "agent.segment")
 _CALL = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(?:\(\s*(-?\d+)?\s*\))?\s*", re.ASCII)
-_REGEXP_ERRORS = {
-    "missing ), unterminated subpattern": "missing closing )",
-    "unterminated character set": "missing closing ]",
-    "unbalanced parenthesis": "unexpected )",
-    "nothing to repeat": "missing argument to repetition operator",
-    "multiple repeat": "invalid nested repetition operator",
-}
 
 
 class Names(NamedTuple):
@@ -97,14 +91,11 @@ def _variable(text: str, inside: str, column: int, where: str) -> Piece:
     return lambda names: names.value(name)
 
 
-def compile_regexp(pattern: str) -> "re.Pattern[str]":
-    """A template's regular expression. Raises RpcError."""
+def _regexp(pattern: str) -> "re.Pattern[str]":
     try:
-        return re.compile(pattern.replace(r"\z", r"\Z"))
-    except (re.error, OverflowError, RecursionError) as error:
-        reason = getattr(error, "msg", str(error))
-        text = _REGEXP_ERRORS.get(reason, reason)
-        raise RpcError(f"Bad Regexp: error parsing regexp: {text}: `{pattern}`") from None
+        return compile_regexp(pattern)
+    except RegexpError as error:
+        raise RpcError(f"Bad Regexp: {error}") from None
 
 
 def check(query: PreparedQuery) -> None:
@@ -113,7 +104,7 @@ def check(query: PreparedQuery) -> None:
         if query.template.type != PREFIX_MATCH:
             raise RpcError(f"Bad Template.Type '{query.template.type}'")
         if query.template.regexp:
-            compile_regexp(query.template.regexp)
+            _regexp(query.template.regexp)
         _map_texts(query.service, "Service", lambda text, where: text if _parse(text, where) else "")
     except RpcError as error:
         raise RpcError(f"failed compiling template: {error.text}") from None
@@ -123,7 +114,7 @@ def render(query: PreparedQuery, name: str, segment: str) -> PreparedQuery:
     """The query that a template becomes for a name. Raises RpcError."""
     groups: tuple[str, ...] = ()
     if query.template.regexp:
-        match = compile_regexp(query.template.regexp).search(name)
+        match = _regexp(query.template.regexp).search(name)
         if match is not None:
             groups = (match[0], *(group or "" for group in match.groups()))
     names = Names(name, name[: len(query.name)], segment, groups)
