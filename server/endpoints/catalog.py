@@ -209,7 +209,7 @@ def node_service_list(
 ) -> IndexedNodeServiceList:
     """A node with its services as a list."""
     node, services, index, hidden = _node_services(context, args, watch)
-    listed = NodeServiceList(node=node, services=services or None)
+    listed = NodeServiceList(node=node, services=services if services or args.filter else None)
     return IndexedNodeServiceList(node_services=listed, index=index, results_filtered_by_acls=hidden)
 
 
