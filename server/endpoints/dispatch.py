@@ -40,6 +40,7 @@ async def dispatch(context: Context, method: str, args: Wire, *, may_forward: bo
         return await _on_leader(context, method, args, may_forward)
     local_call = LOCAL.get(method)
     if local_call is not None:
+        _check_datacenter(context, args)
         return await local_call(context, args)
     if method not in WRITES:
         raise RpcError(_unknown(method))

@@ -34,7 +34,7 @@ class Store:
         self.catalog = Catalog(
             journal, indexes, self.virtual_ips, lambda: self.metadata.value("virtual-ips") == "true"
         )
-        self.kv = Keys(journal, indexes, lambda session_id: session_id in self.sessions.rows)
+        self.kv = Keys(journal, indexes, lambda session_id: session_id in self.sessions.rows, clock)
         self.sessions = Sessions(journal, indexes, self.catalog, self.kv, clock)
         self.coordinates = Coordinates(journal, indexes, self.catalog.has_node)
         self.queries = Queries(journal, indexes, lambda session_id: session_id in self.sessions.rows)

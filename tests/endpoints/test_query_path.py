@@ -191,6 +191,8 @@ async def test_unknown_methods(server: FakeServer, method: str, text: str) -> No
 async def test_another_datacenter_has_no_path(server: FakeServer) -> None:
     with pytest.raises(RpcError, match="No path to datacenter"):
         await server.call("Catalog.ListNodes", datacenter="dc9")
+    with pytest.raises(RpcError, match="No path to datacenter"):
+        await server.call("Status.Leader", datacenter="dc9")
     assert (await server.call("Catalog.ListNodes", datacenter="DC1")).index == 1
 
 
