@@ -15,15 +15,20 @@ from model.tables import Indexes, Journal, Table, Watch
 
 TOMBSTONES = "tombstones"
 KEYS = "kvs"
+_PRUNE_DELAYS_AT = 1024
 
 
 class Keys:
-    """Keys and their tombstones. `session_exists` is asked before a lock is given."""
+    """Keys and their tombstones. `session_exists` is asked before a lock is given; `clock` gives seconds for delays."""
 
-    def __init__(self, journal: Journal, indexes: Indexes, session_exists: Callable[[str], bool]) -> None:
+    def __init__(
+        self, journal: Journal, indexes: Indexes, session_exists: Callable[[str], bool], clock: Callable[[], float]
+    ) -> None:
         self._journal = journal
         self._indexes = indexes
         self._session_exists = session_exists
+        self._clock = clock
+        self._prune_delays_at = _PRUNE_DELAYS_AT
         self.entries: Table[DirEntry] = Table(
             journal, lambda row: row.key, session=lambda row: (row.session,) if row.session else ()
         )
@@ -196,6 +201,10 @@ class Keys:
                 self.set(index, free, keep_session=False)
             if lock_until:
                 self.lock_delays[entry.key] = lock_until
+        if len(self.lock_delays) > self._prune_delays_at:
+            now = self._clock()
+            self.lock_delays = {key: until for key, until in self.lock_delays.items() if until > now}
+            self._prune_delays_at = max(_PRUNE_DELAYS_AT, 2 * len(self.lock_delays))
 
     def may_lock(self, key: str, now: float) -> bool:
         """Whether no lock delay holds a key back."""

@@ -22,6 +22,7 @@ from rpc.pool import Pool
 from server.endpoints.context import Limits, ServerMember
 from server.endpoints.dispatch import dispatch
 from server.fsm import Fsm
+from server.leader.autopilot import Autopilot
 from server.leader.ca import CertificateAuthority
 from server.leader.loop import LeaderLoop
 from server.leader.session_ttl import SessionTimers
@@ -79,6 +80,7 @@ class Server:
         self.limits = config.limits
         self.fsm = Fsm()
         self.session_timers = SessionTimers(time.monotonic)
+        self.autopilot = Autopilot()
         self.coordinate_updates: dict[tuple[str, str], Coordinate] = {}
         self.ca = CertificateAuthority(config.datacenter, lambda: self.fsm.store, self._apply, self.uuid)
         self.ca.initial_config = config.ca_config

@@ -54,12 +54,12 @@ class Upstream(Wire, frozen=True):
 
     centrally_configured: Annotated[bool, HIDDEN] = False
     config: Annotated[dict[str, Any] | None, OMIT] = None
-    datacenter: Annotated[str, OMIT] = ""
+    datacenter: str = ""
     destination_name: str = ""
     destination_namespace: Annotated[str, OMIT] = ""
     destination_partition: Annotated[str, OMIT] = ""
     destination_peer: Annotated[str, OMIT] = ""
-    destination_type: Annotated[str, OMIT] = ""
+    destination_type: str = ""
     ingress_hosts: Annotated[list[str] | None, HIDDEN] = None
     local_bind_address: Annotated[str, OMIT] = ""
     local_bind_port: Annotated[int, OMIT] = 0

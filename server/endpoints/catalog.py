@@ -25,7 +25,7 @@ from model.tables import Watch
 from server.endpoints.authorizer import Authorizer, authorizer
 from server.endpoints.context import Context, local, propose, read, write
 from server.endpoints.registration import prepare_registration
-from server.endpoints.selection import filtered, has_meta, has_tags, sorted_by_distance, wanted_tags
+from server.endpoints.selection import filtered, has_meta, has_tags, on_nodes_with, sorted_by_distance, wanted_tags
 from server.state.catalog_tables import Instance, flat, tags_by_name
 from server.state.store import Store
 
@@ -113,11 +113,9 @@ def list_services(context: Context, args: DCSpecificRequest, watch: Watch | None
     catalog = store.catalog
     if args.node_meta_filters or args.filter:
         rows, index = catalog.all_instances(watch)
-        found = [
-            (row, flat(node, row.service))
-            for row in rows
-            if (node := catalog.nodes.get(row.node.lower())) and has_meta(node.meta, args.node_meta_filters)
-        ]
+        rows = on_nodes_with(store, rows, args.node_meta_filters)
+        # A filter sees the services only, not the nodes that they are on.
+        found = [(row, flat(Node(node=row.node), row.service)) for row in rows]
         kept = {id(row) for row in filtered(args.filter, ServiceNode, [row for _, row in found])}
         services = tags_by_name(instance for instance, row in found if id(row) in kept)
     else:
@@ -153,7 +151,9 @@ def service_nodes(
         rows, index = catalog.service_instances(args.service_name, watch)
     else:
         rows, index = catalog.all_instances(watch)
-    tags = wanted_tags(args)
+    if args.peer_name:
+        rows = []  # Nothing is imported from peers.
+    tags = [] if args.connect else wanted_tags(args)
     found: list[ServiceNode] = []
     hidden = False
     for row in rows:
@@ -209,7 +209,7 @@ def node_service_list(
 ) -> IndexedNodeServiceList:
     """A node with its services as a list."""
     node, services, index, hidden = _node_services(context, args, watch)
-    listed = NodeServiceList(node=node, services=services or None)
+    listed = NodeServiceList(node=node, services=services if services or args.filter else None)
     return IndexedNodeServiceList(node_services=listed, index=index, results_filtered_by_acls=hidden)
 
 

@@ -16,6 +16,7 @@ from model.commands import CommandType, command
 from model.structs.coordinate import Coordinate
 from model.tables import Watch
 from server.fsm import Fsm
+from server.leader.autopilot import Autopilot
 from server.leader.ca import CertificateAuthority
 from server.leader.session_ttl import SessionTimers
 from server.raft.driver import Server
@@ -107,6 +108,10 @@ class Context(Protocol):
     @property
     def session_timers(self) -> SessionTimers:
         """When sessions expire; filled while this server leads."""
+
+    @property
+    def autopilot(self) -> Autopilot:
+        """What is known of the servers' health; filled while this server leads."""
 
     @property
     def coordinate_updates(self) -> MutableMapping[tuple[str, str], Coordinate]:

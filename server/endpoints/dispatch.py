@@ -13,7 +13,7 @@ from server.raft.errors import NotLeader, RaftError
 
 ENDPOINTS = (
     *("catalog", "config_entries", "connect_ca", "coordinate", "health", "intentions", "internal"),
-    *("kvs", "operator", "session", "status", "txn"),
+    *("kvs", "operator", "prepared_query", "session", "status", "txn"),
 )
 """The modules of this package whose import registers endpoints."""
 
@@ -40,6 +40,7 @@ async def dispatch(context: Context, method: str, args: Wire, *, may_forward: bo
         return await _on_leader(context, method, args, may_forward)
     local_call = LOCAL.get(method)
     if local_call is not None:
+        _check_datacenter(context, args)
         return await local_call(context, args)
     if method not in WRITES:
         raise RpcError(_unknown(method))

@@ -86,14 +86,16 @@ def service_nodes(
     if args.ingress:
         if watch is not None:
             watch.note(("config",))
+        filtered(args.filter, CheckServiceNode, [])
         return IndexedCheckServiceNodes(index=store.indexes.get("gateway-services"))
+    tags = wanted_tags(args)
     if args.connect:
         rows, index = catalog.connect_instances(args.service_name, watch)
     else:
         rows, index = catalog.service_instances(args.service_name, watch)
-    tags = wanted_tags(args)
-    if tags:
-        rows = [row for row in rows if has_tags(row.service.tags, tags)]
+        rows = [row for row in rows if has_tags(row.service.tags, tags)] if tags else rows
+    if args.peer_name:
+        rows = []  # Nothing is imported from peers.
     rows = on_nodes_with(store, rows, args.node_meta_filters)
     found = filtered(args.filter, CheckServiceNode, catalog.with_checks(rows))
     seen = visible(found, authz)

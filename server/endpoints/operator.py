@@ -9,7 +9,9 @@ from model.structs.base import Empty
 from model.structs.catalog_rpc import DCSpecificRequest
 from model.structs.operator import (
     AutopilotConfig,
+    AutopilotHealthReply,
     AutopilotSetConfigRequest,
+    AutopilotState,
     RaftConfigurationResponse,
     RaftRemovePeerRequest,
     RaftServer,
@@ -79,3 +81,22 @@ async def set_autopilot_configuration(context: Context, args: AutopilotSetConfig
     """Change autopilot's settings; false when a cas did not match."""
     authorizer(context, args.token).require("operator", "write")
     return bool(await propose(context, CommandType.AUTOPILOT, msgspec.structs.replace(args, token="")))
+
+
+@write("Operator.ServerHealth")
+async def server_health(context: Context, args: DCSpecificRequest) -> AutopilotHealthReply:
+    """How each server is; the leader knows."""
+    authorizer(context, args.token).require("operator", "read")
+    return context.autopilot.health(_leader_id(context))
+
+
+@write("Operator.AutopilotState")
+async def autopilot_state(context: Context, args: DCSpecificRequest) -> AutopilotState:
+    """All that autopilot knows; the leader knows."""
+    authorizer(context, args.token).require("operator", "read")
+    return context.autopilot.state(_leader_id(context))
+
+
+def _leader_id(context: Context) -> str:
+    leader = context.raft.leader
+    return leader.id if leader is not None else ""

@@ -47,6 +47,8 @@ async def _blocking(context: Context, function: ReadFunction, args: Query) -> An
         reply = function(context, args, watch)
         if not isinstance(reply, Meta) or max(reply.index, 1) > args.min_query_index:
             return reply
+        if not watch.topics:
+            return reply  # It looked at nothing that one could wait for: such reads never block.
         if context.fsm.store is not store:
             return reply  # A restore replaced the state: the client must begin anew from a lower index.
         if not await watch.wait(store.watches, max(0.0, deadline - loop.time())):

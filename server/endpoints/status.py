@@ -25,8 +25,7 @@ async def peers(context: Context, args: DCSpecificRequest) -> list[str]:
     return [server.address for server in context.raft.servers]
 
 
-@local("Status.RaftStats")
-async def raft_stats(context: Context, args: Empty) -> RaftStats:
+def own_stats(context: Context) -> RaftStats:
     """How far this server's log has come."""
     stats = context.raft.stats()
     return RaftStats(
@@ -34,3 +33,9 @@ async def raft_stats(context: Context, args: Empty) -> RaftStats:
         last_index=int(stats["last_log_index"]),
         last_term=int(stats["last_log_term"]),
     )
+
+
+@local("Status.RaftStats")
+async def raft_stats(context: Context, args: Empty) -> RaftStats:
+    """How far this server's log has come."""
+    return own_stats(context)

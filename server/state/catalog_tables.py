@@ -48,6 +48,8 @@ class CatalogTables:
         """Like the index rows of services, for what serves a name in the mesh; derived, never in a snapshot."""
         self.connect_floor = 0
         """The least index of an answer about the mesh: after a restore, older ones are not known any more."""
+        self._names: tuple[int, dict[str, list[str]]] | None = None
+        """The last answer of `service_names` and its index, which every change of an instance raises."""
         self.nodes: Table[Node] = Table(
             journal, lambda row: row.node.lower(), id=lambda row: (row.id.lower(),) if row.id else ()
         )
@@ -100,10 +102,13 @@ class CatalogTables:
         return self.nodes.rows(), self._indexes.get("nodes")
 
     def service_names(self, watch: Watch | None = None) -> tuple[dict[str, list[str]], int]:
-        """All service names in order, with the tags of their instances."""
+        """All service names in order, with the tags of their instances; not to be changed by the caller."""
         if watch is not None:
             watch.note(("services",))
-        return tags_by_name(self.instances), self._indexes.get("services")
+        index = self._indexes.get("services")
+        if self._names is None or self._names[0] != index:
+            self._names = index, tags_by_name(self.instances)
+        return self._names[1], index
 
     def service_instances(self, name: str, watch: Watch | None = None) -> tuple[list[Instance], int]:
         """All instances of a service."""

@@ -1,4 +1,4 @@
-"""Tables of few rows: coordinates, prepared queries, autopilot's configuration, markers of the system."""
+"""Tables of few rows: coordinates, autopilot's configuration, markers of the system."""
 
 import math
 from collections.abc import Callable
@@ -15,11 +15,9 @@ from model.structs.operator import (
     SystemMetadataEntry,
     SystemMetadataRequest,
 )
-from model.structs.queries import PreparedQuery, PreparedQueryRequest
 from model.tables import Indexes, Journal, Table, Watch
 
 COORDINATES = "coordinates"
-QUERIES = "prepared-queries"
 METADATA = "system-metadata"
 AUTOPILOT = "autopilot-config"
 
@@ -85,73 +83,6 @@ def is_valid(row: Coordinate) -> bool:
     if vector is None:
         return False
     return all(map(math.isfinite, (*(vector.vec or ()), vector.error, vector.adjustment, vector.height)))
-
-
-class Queries:
-    """Prepared queries by ID; names ignore case."""
-
-    def __init__(self, journal: Journal, indexes: Indexes) -> None:
-        self._journal = journal
-        self._indexes = indexes
-        self.rows: Table[PreparedQuery] = Table(
-            journal,
-            lambda row: row.id,
-            name=lambda row: (row.name.lower(),) if row.name else (),
-            session=lambda row: (row.session,) if row.session else (),
-        )
-
-    def commands(self) -> list[Command]:
-        """Creating, updating and deleting."""
-        return [Command(CommandType.PREPARED_QUERY, PreparedQueryRequest, self.apply)]
-
-    def records(self) -> list[Record]:
-        """The queries."""
-        return [Record(CommandType.PREPARED_QUERY, PreparedQuery, self.rows.rows, self._load)]
-
-    def _load(self, row: PreparedQuery) -> None:
-        self.rows.put(row)
-        self._indexes.raise_to(row.modify_index, QUERIES)
-
-    def apply(self, index: int, request: PreparedQueryRequest) -> None:
-        """Carry out a command. Raises RpcError."""
-        if request.query is None:
-            raise RpcError("missing prepared query")
-        if request.op in ("create", "update"):
-            old = self.rows.get(request.query.id)
-            created = old.create_index if old else index
-            self.rows.put(msgspec.structs.replace(request.query, create_index=created, modify_index=index))
-            self._changed(index, request.query.id)
-        elif request.op == "delete":
-            self.delete(index, request.query.id)
-        else:
-            raise RpcError(f"Invalid PreparedQuery operation '{request.op}'")
-
-    def delete(self, index: int, query_id: str) -> None:
-        """Remove a query, if it is there."""
-        if self.rows.delete(query_id) is not None:
-            self._changed(index, query_id)
-
-    def session_gone(self, index: int, session_id: str) -> None:
-        """A session's queries go with it."""
-        for row in self.rows.by("session", session_id):
-            self.delete(index, row.id)
-
-    def _changed(self, index: int, query_id: str) -> None:
-        self._indexes.set(index, QUERIES)
-        self._journal.touch((QUERIES,), ("query", query_id))
-
-    def all(self, watch: Watch | None = None) -> tuple[list[PreparedQuery], int]:
-        """All queries."""
-        if watch is not None:
-            watch.note((QUERIES,))
-        return self.rows.rows(), self._indexes.get(QUERIES)
-
-    def get(self, query_id: str, watch: Watch | None = None) -> tuple[PreparedQuery | None, int]:
-        """One query."""
-        if watch is not None:
-            watch.note(("query", query_id))
-        row = self.rows.get(query_id)
-        return row, row.modify_index if row else self._indexes.get(QUERIES)
 
 
 class Autopilot:

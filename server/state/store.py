@@ -11,7 +11,8 @@ from model.tables import Indexes, Journal, Watches
 from server.state.catalog import Catalog
 from server.state.config_entries import ConfigEntries
 from server.state.connect_ca import ConnectCa
-from server.state.small_tables import Autopilot, Coordinates, Metadata, Queries
+from server.state.prepared_queries import Queries
+from server.state.small_tables import Autopilot, Coordinates, Metadata
 from server.state.virtual_ips import VirtualIps
 
 
@@ -33,10 +34,10 @@ class Store:
         self.catalog = Catalog(
             journal, indexes, self.virtual_ips, lambda: self.metadata.value("virtual-ips") == "true"
         )
-        self.kv = Keys(journal, indexes, lambda session_id: session_id in self.sessions.rows)
+        self.kv = Keys(journal, indexes, lambda session_id: session_id in self.sessions.rows, clock)
         self.sessions = Sessions(journal, indexes, self.catalog, self.kv, clock)
         self.coordinates = Coordinates(journal, indexes, self.catalog.has_node)
-        self.queries = Queries(journal, indexes)
+        self.queries = Queries(journal, indexes, lambda session_id: session_id in self.sessions.rows)
         self.autopilot = Autopilot(journal, indexes)
         self.config_entries = ConfigEntries(journal, indexes)
         self.connect_ca = ConnectCa(journal, indexes)

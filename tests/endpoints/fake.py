@@ -11,6 +11,7 @@ from model.structs.coordinate import Coordinate
 from server.endpoints.context import Limits, ServerMember
 from server.endpoints.dispatch import dispatch
 from server.fsm import Fsm
+from server.leader.autopilot import Autopilot
 from server.leader.session_ttl import SessionTimers
 from server.raft.driver import Server
 from server.raft.errors import NotLeader
@@ -69,6 +70,7 @@ class FakeServer:
         self.node_name = "node1"
         self.limits = Limits(hold_timeout=0.2)
         self.session_timers = SessionTimers(lambda: self.now)
+        self.autopilot = Autopilot()
         self.coordinate_updates: dict[tuple[str, str], Coordinate] = {}
         self.events: list[tuple[str, bytes]] = []
         self.forwarded: list[tuple[str, Wire, str]] = []

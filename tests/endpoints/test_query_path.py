@@ -191,6 +191,8 @@ async def test_unknown_methods(server: FakeServer, method: str, text: str) -> No
 async def test_another_datacenter_has_no_path(server: FakeServer) -> None:
     with pytest.raises(RpcError, match="No path to datacenter"):
         await server.call("Catalog.ListNodes", datacenter="dc9")
+    with pytest.raises(RpcError, match="No path to datacenter"):
+        await server.call("Status.Leader", datacenter="dc9")
     assert (await server.call("Catalog.ListNodes", datacenter="DC1")).index == 1
 
 
@@ -291,6 +293,7 @@ async def test_tags_and_node_meta_narrow_an_answer(server: FakeServer) -> None:
     assert await found(tag_filter=True, service_tags=["v1", "x"]) == ["a"]
     assert await found(tag_filter=True, service_tag="x") == ["a"]
     assert await found(node_meta_filters={"rack": "r2"}) == ["b"]
+    assert await found(peer_name="elsewhere") == []
 
 
 @pytest.mark.parametrize(

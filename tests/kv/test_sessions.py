@@ -97,3 +97,13 @@ def test_warning_does_not_end_a_session(machine: Machine) -> None:
     _locked(machine)
     machine.register("n1", checks=[check("alive", "warning")])
     assert machine.store.sessions.get("s1")[0] is not None
+
+
+def test_lock_delays_that_are_over_are_forgotten(machine: Machine) -> None:
+    for number in range(1100):
+        machine.session(f"s{number}", node_checks=["alive"], lock_delay=SECOND)
+        machine.kv("lock", f"k{number}", session=f"s{number}")
+        machine.destroy(f"s{number}")
+        machine.now += 0.01
+    assert len(machine.store.kv.lock_delays) < 1100
+    assert not machine.store.kv.may_lock("k1099", machine.now)

@@ -1,0 +1,165 @@
+"""Templates of prepared queries: the `${…}` in their fields, and what a name fills in.
+
+Source: the public description of prepared query templates: `${name.full}`, `${name.prefix}`, `${name.suffix}`,
+`${match(N)}` for the groups of the template's regular expression, `${agent.segment}`; `$${` stands for a plain `${`.
+"""
+
+import functools
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from model.errors import RpcError
+from model.goregexp import RegexpError, compile_regexp
+from model.structs.queries import PreparedQuery, ServiceQuery
+
+PREFIX_MATCH = "name_prefix_match"
+_VARIABLES = ("name.full", "name.prefix", "name.suffix", "agent.segment")
+_CALL = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(?:\(\s*(-?\d+)?\s*\))?\s*", re.ASCII)
+
+
+class Names(NamedTuple):
+    """What the variables of a template stand for."""
+
+    full: str
+    prefix: str
+    segment: str
+    groups: tuple[str, ...]
+
+    def value(self, variable: str) -> str:
+        """The value of a variable."""
+        if variable == "agent.segment":
+            return self.segment
+        return {"full": self.full, "prefix": self.prefix}.get(
+            variable.removeprefix("name."), self.full[len(self.prefix) :]
+        )
+
+    def group(self, number: int) -> str:
+        """A group of the match; "" when there is none."""
+        return self.groups[number] if 0 <= number < len(self.groups) else ""
+
+
+Piece = Callable[[Names], str]
+
+
+@functools.lru_cache(maxsize=4096)
+def _parse(text: str, where: str) -> tuple[Piece, ...]:
+    """The pieces of a text; raises RpcError naming the field `where`."""
+    pieces: list[Piece] = []
+    at = 0
+    while True:
+        start = text.find("${", at)
+        if start < 0:
+            pieces.append(_literal(text[at:]))
+            return tuple(pieces)
+        if start > at and text[start - 1] == "$":
+            pieces.append(_literal(text[at : start - 1] + "${"))
+            at = start + 2
+            continue
+        pieces.append(_literal(text[at:start]))
+        end = text.find("}", start)
+        if end < 0:
+            raise RpcError(
+                f"Bad format '{text}' in {where}: parse error at 1:{len(text) + 1}: "
+                'expected "}" but found end of string'
+            )
+        pieces.append(_variable(text, text[start + 2 : end], start + 3, where))
+        at = end + 1
+
+
+def _literal(text: str) -> Piece:
+    return lambda names: text
+
+
+def _variable(text: str, inside: str, column: int, where: str) -> Piece:
+    problem = f"Bad evaluation for '{text}' in {where}: 1:{column}"
+    found = _CALL.fullmatch(inside)
+    if found is None:
+        raise RpcError(f"Bad format '{text}' in {where}: parse error at 1:{column}: invalid expression")
+    name = found[1]
+    if "(" in inside:
+        if name != "match":
+            raise RpcError(f"{problem}: unknown function called: {name}")
+        if found[2] is None:
+            raise RpcError(f"{problem}: match: argument 1 is missing")
+        number = int(found[2])
+        return lambda names: names.group(number)
+    if name not in _VARIABLES:
+        raise RpcError(f"{problem}: unknown variable accessed: {name}")
+    return lambda names: names.value(name)
+
+
+def _regexp(pattern: str) -> "re.Pattern[str]":
+    try:
+        return compile_regexp(pattern)
+    except RegexpError as error:
+        raise RpcError(f"Bad Regexp: {error}") from None
+
+
+def check(query: PreparedQuery) -> None:
+    """Raise RpcError unless the template of a query can be rendered."""
+    try:
+        if query.template.type != PREFIX_MATCH:
+            raise RpcError(f"Bad Template.Type '{query.template.type}'")
+        if query.template.regexp:
+            _regexp(query.template.regexp)
+        _map_texts(query.service, "Service", lambda text, where: text if _parse(text, where) else "")
+    except RpcError as error:
+        raise RpcError(f"failed compiling template: {error.text}") from None
+
+
+def render(query: PreparedQuery, name: str, segment: str) -> PreparedQuery:
+    """The query that a template becomes for a name. Raises RpcError."""
+    groups: tuple[str, ...] = ()
+    if query.template.regexp:
+        match = _regexp(query.template.regexp).search(name)
+        if match is not None:
+            groups = (match[0], *(group or "" for group in match.groups()))
+    names = Names(name, name[: len(query.name)], segment, groups)
+    service = _map_texts(
+        query.service, "Service", lambda text, where: "".join(piece(names) for piece in _parse(text, where))
+    )
+    if query.template.remove_empty_tags and service.tags is not None:
+        service = msgspec.structs.replace(service, tags=[tag for tag in service.tags if tag])
+    return msgspec.structs.replace(query, service=service)
+
+
+def _map_texts(service: ServiceQuery, where: str, change: Callable[[str, str], str]) -> ServiceQuery:
+    """The question with all its texts changed."""
+
+    def of_list(texts: list[str] | None, field: str) -> list[str] | None:
+        if texts is None:
+            return None
+        return [change(text, f"{where}.{field}[{position}]") for position, text in enumerate(texts)]
+
+    def of_map(texts: dict[str, str] | None, field: str) -> dict[str, str] | None:
+        if texts is None:
+            return None
+        return {key: change(text, f"{where}.{field}[{key}]") for key, text in texts.items()}
+
+    failover = service.failover
+    targets = failover.targets
+    if targets is not None:
+        targets = [
+            msgspec.structs.replace(
+                target,
+                datacenter=change(target.datacenter, f"{where}.Failover.Targets[{position}].Datacenter"),
+                peer=change(target.peer, f"{where}.Failover.Targets[{position}].Peer"),
+            )
+            for position, target in enumerate(targets)
+        ]
+    return msgspec.structs.replace(
+        service,
+        service=change(service.service, f"{where}.Service"),
+        near=change(service.near, f"{where}.Near"),
+        peer=change(service.peer, f"{where}.Peer"),
+        tags=of_list(service.tags, "Tags"),
+        ignore_check_ids=of_list(service.ignore_check_ids, "IgnoreCheckIDs"),
+        node_meta=of_map(service.node_meta, "NodeMeta"),
+        service_meta=of_map(service.service_meta, "ServiceMeta"),
+        failover=msgspec.structs.replace(
+            failover, datacenters=of_list(failover.datacenters, "Failover.Datacenters"), targets=targets
+        ),
+    )
