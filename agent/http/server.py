@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
-from ui.static import find_page
 
 from agent.http import agent_api, catalog, config_entries, connect, intentions, internal, kv, operator, session
 from agent.http.routing import JSON, ROUTES, TEXT, ApiRequest, ApiResponse, HttpError, missing_slash_paths
 from model.errors import ACL_NOT_FOUND, PERMISSION_DENIED, RATE_LIMITED, RpcError
 from model.gojson import encode_json
+from ui.static import find_page
 
 if TYPE_CHECKING:
     from agent.agent import Agent

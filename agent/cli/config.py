@@ -1,0 +1,72 @@
+"""`config`: configuration entries."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from agent.cli.client import Api, ApiError
+from agent.cli.flags import Flags, fail
+
+
+def _parse(name: str) -> dict[str, Any]:
+    from model.hcl import HclError, parse_hcl
+
+    try:
+        text = sys.stdin.read() if name == "-" else Path(name).read_text()
+        return parse_hcl(text)
+    except (OSError, HclError) as error:
+        raise ApiError(f"Failed to load {name}: {error}") from None
+
+
+def write(flags: Flags) -> int:
+    """Write an entry."""
+    if len(flags.arguments) != 1:
+        return fail("Must provide exactly one positional argument to specify the config entry to write")
+    body = _parse(flags.arguments[0])
+    params = {"cas": str(flags["modify-index"])} if flags["cas"] else None
+    done = Api(flags).call("PUT", "/v1/config", params, body)
+    kind = next((value for key, value in body.items() if key.lower() == "kind"), "")
+    name = next((value for key, value in body.items() if key.lower() == "name"), "")
+    if not done:
+        return fail(f"Config entry not updated: {kind}/{name}")
+    print(f"Config entry written: {kind}/{name}")
+    return 0
+
+
+def read(flags: Flags) -> int:
+    """Show an entry."""
+    if not flags["kind"]:
+        return fail("Must specify the -kind parameter")
+    if not flags["name"]:
+        return fail("Must specify the -name parameter")
+    found = Api(flags).get(f"/v1/config/{flags['kind']}/{flags['name']}")
+    print(json.dumps(found, indent="    "))
+    return 0
+
+
+def list_entries(flags: Flags) -> int:
+    """List the names of a kind's entries."""
+    if not flags["kind"]:
+        return fail("Must specify the -kind parameter")
+    for entry in Api(flags).get(f"/v1/config/{flags['kind']}"):
+        print(entry.get("Name", "mesh"))
+    return 0
+
+
+def delete(flags: Flags) -> int:
+    """Remove an entry."""
+    kind, name = flags["kind"], flags["name"]
+    if flags["filename"]:
+        body = _parse(flags["filename"])
+        kind = next((value for key, value in body.items() if key.lower() == "kind"), "")
+        name = next((value for key, value in body.items() if key.lower() == "name"), "")
+    if not kind:
+        return fail("Must specify the -kind parameter")
+    if not name:
+        return fail("Must specify the -name parameter")
+    params = {"cas": str(flags["modify-index"])} if flags["cas"] else None
+    if Api(flags).call("DELETE", f"/v1/config/{kind}/{name}", params) is False:
+        return fail(f"Config entry not deleted: {kind}/{name}")
+    print(f"Config entry deleted: {kind}/{name}")
+    return 0

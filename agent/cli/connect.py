@@ -1,0 +1,76 @@
+"""`connect proxy` and `connect ca`."""
+
+import json
+from pathlib import Path
+
+from agent.cli.client import Api, ApiError
+from agent.cli.flags import Flags, fail
+
+
+def proxy(flags: Flags) -> int:
+    """Run the proxy of a registered service until SIGTERM."""
+    from agent.logs import set_up
+
+    for text in flags["upstream"]:
+        if not text.rpartition(":")[2].isdigit():
+            return fail(f'invalid value "{text}" for flag -upstream: format is <service>:<port>')
+    print("==> Consul Connect proxy starting...", flush=True)
+    try:
+        set_up(flags["log-level"], flags["log-json"])
+    except ValueError as error:
+        return fail(str(error))
+    api = Api(flags)
+    proxy_id = flags["proxy-id"]
+    try:
+        if flags["sidecar-for"]:
+            proxy_id = sidecar_of(api, flags["sidecar-for"])
+    except ApiError as error:
+        return fail(str(error))
+    if not proxy_id:
+        return fail("One of -sidecar-for or -proxy-id must be given: lictor's proxy serves registered proxies")
+
+    import uvloop
+
+    from connect_proxy.runner import run_proxy
+    from connect_proxy.source import AgentSource
+
+    print(f"    Configuration mode: Agent API, proxy ID: {proxy_id}")
+    print("\n==> Log data will now stream in as it occurs:\n", flush=True)
+    return uvloop.run(run_proxy(AgentSource(api.base, proxy_id, api.token), float(flags["drain"])))
+
+
+def sidecar_of(api: Api, service_id: str) -> str:
+    """The ID of the one proxy that is registered for a service. Raises ApiError."""
+    found = [
+        one["ID"]
+        for one in api.get("/v1/agent/services").values()
+        if one.get("Kind") == "connect-proxy"
+        and one.get("Proxy", {}).get("DestinationServiceID", "").lower() == service_id.lower()
+    ]
+    if not found:
+        raise ApiError(f"No sidecar proxy registered for {service_id}")
+    if len(found) > 1:
+        listed = "\n  ".join(sorted(found))
+        raise ApiError(f"More than one sidecar proxy registered for {service_id}.\nUse -proxy-id with one of\n  {listed}")
+    return str(found[0])
+
+
+def get_ca_config(flags: Flags) -> int:
+    """Show the CA's configuration."""
+    print(json.dumps(Api(flags).get("/v1/connect/ca/configuration"), indent="\t"))
+    return 0
+
+
+def set_ca_config(flags: Flags) -> int:
+    """Change the CA's configuration."""
+    if not flags["config-file"]:
+        return fail("The -config-file flag is required")
+    try:
+        body = json.loads(Path(flags["config-file"]).read_text())
+    except (OSError, ValueError) as error:
+        return fail(f"Error reading config file: {error}")
+    if flags["force-without-cross-signing"]:
+        body["ForceWithoutCrossSigning"] = True
+    Api(flags).put("/v1/connect/ca/configuration", body)
+    print("Configuration updated!")
+    return 0

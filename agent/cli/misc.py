@@ -1,0 +1,116 @@
+"""`event`, `keygen`, `maint`, `operator raft`, `validate`, `version`."""
+
+import base64
+import json
+import os
+
+from agent.cli.client import Api
+from agent.cli.flags import Flags, columns, fail
+
+
+def event(flags: Flags) -> int:
+    """Send a user event."""
+    if not flags["name"]:
+        return fail("Event name must be specified")
+    if len(flags.arguments) > 1:
+        return fail("Too many command line arguments.")
+    payload = flags.arguments[0].encode() if flags.arguments else b""
+    params = {"node": flags["node"], "service": flags["service"], "tag": flags["tag"]}
+    answer = Api(flags).call("PUT", f"/v1/event/fire/{flags['name']}", params, payload)
+    print(f"Event ID: {answer['ID']}")
+    return 0
+
+
+def keygen(flags: Flags) -> int:
+    """Make a gossip key."""
+    print(base64.b64encode(os.urandom(32)).decode())
+    return 0
+
+
+def maint(flags: Flags) -> int:
+    """Begin, end or show maintenance."""
+    enable, disable = flags["enable"], flags["disable"]
+    if enable and disable:
+        return fail("Only one of -enable or -disable may be provided")
+    if not (enable or disable) and (flags["reason"] or flags["service"]):
+        return fail("-reason and -service need -enable or -disable")
+    if flags["reason"] and disable:
+        return fail("Reason may only be provided with -enable")
+    api = Api(flags)
+    if not enable and not disable:
+        return _show_maintenance(api)
+    params = {"enable": "true" if enable else "false", "reason": flags["reason"]}
+    word = "enabled" if enable else "disabled"
+    if flags["service"]:
+        api.call("PUT", f"/v1/agent/service/maintenance/{flags['service']}", params)
+        print(f'Service maintenance is now {word} for "{flags["service"]}"')
+    else:
+        api.call("PUT", "/v1/agent/maintenance", params)
+        print(f"Node maintenance is now {word}")
+    return 0
+
+
+def _show_maintenance(api: Api) -> int:
+    checks = api.get("/v1/agent/checks")
+    node = api.get("/v1/agent/self")["Config"]["NodeName"]
+    for check in checks.values():
+        if check["CheckID"] == "_node_maintenance":
+            print(f"Node:\n  Name:   {node}\n  Reason: {check['Notes']}\n")
+    for check in checks.values():
+        if check["CheckID"].startswith("_service_maintenance:"):
+            print(f"Service:\n  ID:     {check['ServiceID']}\n  Reason: {check['Notes']}\n")
+    return 0
+
+
+def raft_peers(flags: Flags) -> int:
+    """List the servers of Raft."""
+    rows = [["Node", "ID", "Address", "State", "Voter", "RaftProtocol"]]
+    for one in Api(flags).get("/v1/operator/raft/configuration")["Servers"]:
+        state = "leader" if one["Leader"] else "follower"
+        voter = str(one["Voter"]).lower()
+        rows.append([one["Node"], one["ID"], one["Address"], state, voter, one["ProtocolVersion"]])
+    print("\n".join(columns(rows)))
+    return 0
+
+
+def raft_remove(flags: Flags) -> int:
+    """Take a server out of Raft."""
+    if bool(flags["address"]) == bool(flags["id"]):
+        return fail("Exactly one of -address or -id is required")
+    Api(flags).call("DELETE", "/v1/operator/raft/peer", {"address": flags["address"], "id": flags["id"]})
+    shown = f'address "{flags["address"]}"' if flags["address"] else f'id "{flags["id"]}"'
+    print(f"Removed peer with {shown}")
+    return 0
+
+
+def validate(flags: Flags) -> int:
+    """Check configuration files."""
+    from agent.config.load import Reader, build, merge, read_sources
+    from agent.config.settings import ConfigError
+
+    if not flags.arguments:
+        return fail("Must specify at least one config file or directory")
+    try:
+        sources = [("config-dir" if os.path.isdir(name) else "config-file", name) for name in flags.arguments]
+        merged = merge(read_sources(sources, flags["config-format"]))
+        merged.setdefault("data_dir", "/nonexistent")
+        build(Reader(merged), dev=False)
+    except ConfigError as error:
+        return fail(f"Config validation failed: {error}")
+    if not flags["quiet"]:
+        print("Configuration is valid!")
+    return 0
+
+
+def version(flags: Flags) -> int:
+    """Show the version."""
+    from agent.version import CONSUL_VERSION, VERSION
+
+    if flags["format"] == "json":
+        print(json.dumps({"Version": CONSUL_VERSION, "Revision": "", "Prerelease": "", "Lictor": VERSION}, indent="\t"))
+        return 0
+    if flags["format"] != "pretty":
+        return fail(f"Unknown format: {flags['format']}\n\nAvailable formats are: json, pretty")
+    print(f"Consul v{CONSUL_VERSION}")
+    print(f"lictor v{VERSION}")
+    return 0

@@ -1,0 +1,58 @@
+"""`lictor agent`."""
+
+import asyncio
+import sys
+
+from agent.cli.flags import Flags
+from agent.config.keys import FLAGS
+
+
+def agent(flags: Flags) -> int:
+    """Run an agent in the foreground."""
+    from agent.agent import run_agent
+    from agent.config.load import load_config
+    from agent.config.settings import ConfigError
+    from agent.logs import set_up
+    from agent.version import CONSUL_VERSION, VERSION
+
+    if any(word in ("-h", "-help", "--help") for word in flags.words):
+        print(agent_help())
+        return 0
+    try:
+        config, warnings = load_config(flags.words)
+        set_up(config.log_level, config.log_json, config.log_file)
+    except ConfigError as error:
+        print(f"==> {error}", file=sys.stderr)
+        return 1
+    except (ValueError, OSError) as error:
+        print(f"==> {error}", file=sys.stderr)
+        return 1
+    ports = config.ports
+    print("==> Starting Consul agent...", flush=True)
+    print(f"              Version: 'lictor {VERSION} (as Consul {CONSUL_VERSION})'")
+    print(f"            Node name: '{config.node_name}'")
+    print(f"           Datacenter: '{config.datacenter}' (Segment: '')")
+    print(f"               Server: {str(config.server).lower()} (Bootstrap: {str(config.bootstrap).lower()})")
+    print(f"          Client Addr: {config.client_addrs} (HTTP: {ports.http}, DNS: {ports.dns})")
+    print(f"         Cluster Addr: {config.advertise_addr} (LAN: {ports.serf_lan}, Server: {ports.server})")
+    print("\n==> Log data will now stream in as it occurs:\n", flush=True)
+    try:
+        import uvloop
+
+        return uvloop.run(run_agent(config, warnings, flags.words))
+    except ImportError:
+        return asyncio.run(run_agent(config, warnings, flags.words))
+
+
+def agent_help() -> str:
+    """The text of `lictor agent -h`."""
+    lines = ["Usage: lictor agent [options]", "", "  Runs an agent, as a server or as a client, until it is stopped."]
+    extra = {
+        "dev": "Run one server that keeps nothing on disk, ready at once.",
+        "config-file": "Configuration file (.json or .hcl); may be given several times.",
+        "config-dir": "Folder of configuration files, read in lexical order; may be given several times.",
+        "config-format": "Format of all configuration files: json or hcl.",
+    }
+    for name, text in sorted({**extra, **{name: flag[2] for name, flag in FLAGS.items()}}.items()):
+        lines += ["", f"  -{name}", f"     {text}"]
+    return "\n".join(lines)
