@@ -1,8 +1,8 @@
 """Messages of memberlist and serf as bytes.
 
 Old-spec msgpack (raw strings, no bin) in both directions, new-spec understood. A packet is layers outside in: CRC,
-then compound and compressed ones to a bounded depth, then single messages. Encryption and labels are not spoken yet: a packet
-that carries them does not parse and is counted as malformed.
+then compound and compressed ones to a bounded depth, then single messages. Encryption and labels are not spoken yet: a
+packet that carries them does not parse and is counted as malformed.
 
 Source: the published wire formats of memberlist 0.5 and serf 0.10, as recorded from Consul 1.14.
 """
