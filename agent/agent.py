@@ -232,11 +232,12 @@ class Agent:
     async def run(self) -> int:
         """Serve until a signal, `request_stop` or a failure; returns the exit code."""
         loop = asyncio.get_running_loop()
+        failed = self.delegate.raft.failed if isinstance(self.delegate, Server) else None
+        if failed is not None:
+            failed.add_done_callback(lambda _: self._stop.set())
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._on_signal, number)
-        waiting = [loop.create_task(self._stop.wait())]
-        failed = self.delegate.raft.failed if isinstance(self.delegate, Server) else None
-        await asyncio.wait([*waiting, *([failed] if failed else [])], return_when=asyncio.FIRST_COMPLETED)
+        await self._stop.wait()
         code = 0
         if failed is not None and failed.done():
             log.critical("stopping because consensus failed: %s", failed.result())
@@ -269,21 +270,16 @@ class Agent:
         """Close everything."""
         for task in list(self._tasks):
             task.cancel()
-        for close in (
-            lambda: self.http.stop(),
-            lambda: self.dns.stop() if self.dns is not None else _nothing(),
-            lambda: self.local.stop(),
-            lambda: self.checks.close(),
-            lambda: self.delegate.stop(),
-        ):
-            try:
-                await close()
-            except AttributeError:
-                continue  # It was never started.
-            except Exception:
-                log.exception("stopping failed")
         if hasattr(self, "proxies"):
             self.proxies.close()
+        parts = [getattr(self, name, None) for name in ("http", "dns", "local", "checks", "delegate")]
+        for part in parts:  # What was never started is not there, or has nothing to stop.
+            if part is None:
+                continue
+            try:
+                await (part.close() if isinstance(part, CheckRunner) else part.stop())
+            except Exception:
+                log.exception("stopping %s failed", type(part).__name__)
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -314,7 +310,7 @@ class Agent:
                     log.error("max join retry exhausted, exiting")
                     self._stop.set()
                     return
-                log.warning("Join cluster failed, will retry: retry_interval=%gs error=%s", config.retry_interval, error)
+                log.warning("Join cluster failed, will retry: error=%s", error)
                 await asyncio.sleep(min(config.retry_interval, 1.0 * attempt))
 
     async def _bootstrap_entries(self) -> None:
@@ -360,7 +356,8 @@ class Agent:
                 self.local.from_files.add(part.service.id)
         for raw in config.checks:
             fields = _file_keys(raw)
-            check = from_json(CheckType, {k: v for k, v in fields.items() if k not in ("ID", "ServiceID", "Token")}, style="agent")
+            plain = {key: value for key, value in fields.items() if key not in ("ID", "ServiceID", "Token")}
+            check = from_json(CheckType, plain, style="agent")
             name = str(fields.get("Name") or "")
             if not name:
                 raise DefinitionError("Missing check name")
@@ -494,7 +491,7 @@ class Agent:
             log.error("Failed to reload config: %s", problem)
 
     async def reload(self) -> str:
-        """Read files and flags again: services, checks, DNS settings and the log level follow. Returns a problem or ""."""
+        """Read files and flags again: services, checks, DNS settings, log level. Returns a problem or ""."""
         from agent.config.load import load_config
 
         try:
@@ -661,8 +658,7 @@ class Agent:
         return ApiResponse(encode_json(body, pretty), 200, JSON)
 
 
-async def _nothing() -> None:
-    """Nothing to stop."""
+_FILE_NAMES = {"id": "ID", "checkid": "CheckID", "name": "Name", "serviceid": "ServiceID", "token": "Token"}
 
 
 def _file_keys(raw: dict[str, Any]) -> dict[str, Any]:
@@ -670,7 +666,7 @@ def _file_keys(raw: dict[str, Any]) -> dict[str, Any]:
     renamed: dict[str, Any] = {}
     for key, value in raw.items():
         folded = key.lower().replace("_", "")
-        name = {"id": "ID", "checkid": "CheckID", "name": "Name", "serviceid": "ServiceID", "token": "Token"}.get(folded)
+        name = _FILE_NAMES.get(folded)
         if folded in ("check", "checks") and isinstance(value, dict | list):
             listed = value if isinstance(value, list) else [value]
             value = [_inline_check(one) for one in listed if isinstance(one, dict)]
@@ -680,7 +676,7 @@ def _file_keys(raw: dict[str, Any]) -> dict[str, Any]:
                 value = value[0]
             if folded == "connect" and isinstance(value, dict):
                 value = {
-                    inner: _file_keys(item[0] if isinstance(item, list) else item) if isinstance(item, dict | list) else item
+                    inner: _file_keys(_only(item)) if isinstance(item, dict | list) else item
                     for inner, item in value.items()
                 }
         elif folded in ("args", "scriptargs"):
@@ -691,6 +687,10 @@ def _file_keys(raw: dict[str, Any]) -> dict[str, Any]:
         else:
             renamed[final] = value
     return renamed
+
+
+def _only(item: Any) -> Any:
+    return item[0] if isinstance(item, list) and item else item or {}
 
 
 def _inline_check(raw: dict[str, Any]) -> dict[str, Any]:

@@ -79,7 +79,12 @@ def same_service(mine: NodeService, theirs: NodeService | None) -> bool:
     own = {key: value for key, value in (mine.tagged_addresses or {}).items() if key != "consul-virtual"}
     tags = theirs.tags if mine.enable_tag_override else mine.tags
     plain = msgspec.structs.replace(
-        theirs, tagged_addresses=None, create_index=0, modify_index=0, meta=theirs.meta or None, tags=theirs.tags or None
+        theirs,
+        tagged_addresses=None,
+        create_index=0,
+        modify_index=0,
+        meta=theirs.meta or None,
+        tags=theirs.tags or None,
     )
     return own == tagged and plain == msgspec.structs.replace(
         mine, tagged_addresses=None, create_index=0, modify_index=0, meta=mine.meta or None, tags=tags or None

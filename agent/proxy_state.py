@@ -242,7 +242,9 @@ class ProxyStates:
     """Watchers by proxy ID."""
 
     def __init__(self, caller: Caller, local: LocalState, leafs: LeafCertificates, datacenter: str) -> None:
-        self._make = lambda proxy_id: ProxyWatcher(proxy_id, caller, local, leafs, datacenter)
+        self._caller = caller
+        self._leafs = leafs
+        self._datacenter = datacenter
         self._local = local
         self._watchers: dict[str, ProxyWatcher] = {}
         local.on_change.append(self._service_changed)
@@ -260,7 +262,8 @@ class ProxyStates:
         self._forget_idle()
         watcher = self._watchers.get(proxy_id)
         if watcher is None:
-            watcher = self._watchers[proxy_id] = self._make(proxy_id)
+            watcher = ProxyWatcher(proxy_id, self._caller, self._local, self._leafs, self._datacenter)
+            self._watchers[proxy_id] = watcher
             watcher.refresh()
         return await watcher.wait(version, seconds)
 

@@ -51,7 +51,7 @@ def sidecar_of(api: Api, service_id: str) -> str:
         raise ApiError(f"No sidecar proxy registered for {service_id}")
     if len(found) > 1:
         listed = "\n  ".join(sorted(found))
-        raise ApiError(f"More than one sidecar proxy registered for {service_id}.\nUse -proxy-id with one of\n  {listed}")
+        raise ApiError(f"More than one sidecar proxy registered for {service_id}.\nUse -proxy-id:\n  {listed}")
     return str(found[0])
 
 

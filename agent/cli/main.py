@@ -51,8 +51,13 @@ COMMANDS: dict[str, Command] = {
         "config",
         "delete",
         "Removes a configuration entry.",
-        (F("kind", "Kind of the entry."), F("name", "Name of the entry."), F("filename", "File with the entry."))
-        + (F("cas", "Only if -modify-index still fits.", "bool", False), F("modify-index", "Index.", "int", 0)),
+        (
+            F("kind", "Kind of the entry."),
+            F("name", "Name of the entry."),
+            F("filename", "File with the entry."),
+            F("cas", "Only if -modify-index still fits.", "bool", False),
+            F("modify-index", "Index.", "int", 0),
+        ),
     ),
     "config list": Command("config", "list_entries", "Lists configuration entries.", (F("kind", "Kind to list."),)),
     "config read": Command(
@@ -105,8 +110,12 @@ COMMANDS: dict[str, Command] = {
         "misc",
         "event",
         "Sends a user event.",
-        (F("name", "Name of the event."), F("node", "Expression for nodes."), F("service", "Expression for services."))
-        + (F("tag", "Expression for tags."),),
+        (
+            F("name", "Name of the event."),
+            F("node", "Expression for nodes."),
+            F("service", "Expression for services."),
+            F("tag", "Expression for tags."),
+        ),
     ),
     "force-leave": Command(
         "members",
@@ -137,7 +146,9 @@ COMMANDS: dict[str, Command] = {
         "Lists the intentions that concern a service.",
         (F("source", "Match sources.", "bool", False), F("destination", "Match destinations.", "bool", False)),
     ),
-    "join": Command("members", "join", "Tells the agent to join a cluster.", (F("wan", "Join the WAN.", "bool", False),)),
+    "join": Command(
+        "members", "join", "Tells the agent to join a cluster.", (F("wan", "Join the WAN.", "bool", False),)
+    ),
     "keygen": Command("misc", "keygen", "Makes a gossip key.", http=False),
     "kv delete": Command(
         "kv",

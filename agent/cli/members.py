@@ -34,7 +34,8 @@ def members(flags: Flags) -> int:
         role = {"node": "client", "consul": "server"}.get(tags.get("role", ""), "unknown")
         build = tags.get("build", "< 0.3").partition(":")[0]
         segment = "<all>" if role == "server" else tags.get("segment") or "<default>"
-        rows.append([one["Name"], where, status, role, build, tags.get("vsn", ""), tags.get("dc", ""), "default", segment])
+        pool = [build, tags.get("vsn", ""), tags.get("dc", ""), "default", segment]
+        rows.append([one["Name"], where, status, role, *pool])
     head = ["Node", "Address", "Status"]
     head += ["Tags"] if flags["detailed"] else ["Type", "Build", "Protocol", "DC", "Partition", "Segment"]
     print("\n".join(columns([head, *rows])))

@@ -11,7 +11,7 @@ def _definitions(paths: list[str]) -> list[dict[str, Any]]:
     from agent.agent import _file_keys
     from model.hcl import HclError, parse_hcl, parse_json_text
 
-    found = []
+    found: list[dict[str, Any]] = []
     for name in paths:
         try:
             text = Path(name).read_text()

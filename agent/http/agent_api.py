@@ -41,7 +41,7 @@ def shown_service(service: NodeService, datacenter: str) -> dict[str, Any]:
         "Port": service.port,
         "Address": service.address,
     }
-    tagged = {key: value for key, value in (service.tagged_addresses or {}).items()}
+    tagged = dict(service.tagged_addresses or {})
     if tagged:
         body["TaggedAddresses"] = to_json(tagged)
     if service.socket_path:
@@ -185,7 +185,7 @@ async def service(request: ApiRequest) -> ApiResponse:
             break
         await agent.local.wait_changed(left)
     datacenter = body.pop("Datacenter")
-    tail = {key: body.pop(key) for key in ("Proxy", "Connect") if key in body}
+    tail: dict[str, Any] = {key: body.pop(key) for key in ("Proxy", "Connect") if key in body}
     body = {**body, "ContentHash": digest, **tail, "Datacenter": datacenter}
     headers = {"X-Consul-ContentHash": digest}
     return ApiResponse(encode_json(body, request.pretty), 200, JSON, headers)

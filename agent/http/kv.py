@@ -110,7 +110,8 @@ def _one_op(raw: Any, position: int, limit: int) -> TxnOp:
         wanted = {"Key": fields.get("key"), "Value": fields.get("value"), "Flags": fields.get("flags")}
         entry = from_json(DirEntry, {**wanted, "Session": fields.get("session"), "ModifyIndex": fields.get("index")})
         if len(entry.value or b"") > limit:
-            raise HttpError(413, f"Value for key {entry.key!r} is too large ({len(entry.value or b'')} > {limit} bytes)")
+            size = len(entry.value or b"")
+            raise HttpError(413, f"Value for key {entry.key!r} is too large ({size} > {limit} bytes)")
         return TxnOp(kv=TxnKVOp(verb=str(fields.get("verb") or ""), dir_ent=entry))
     if isinstance(node := parts.get("node"), dict):
         return TxnOp(node=from_json(TxnNodeOp, node, unknown="ignore"))
@@ -151,7 +152,7 @@ async def transaction(request: ApiRequest) -> ApiResponse:
     if failed:
         body = {"Results": None, "Errors": answer.errors}
         return ApiResponse(encode_json(body, request.pretty), 409, JSON)
-    body = {
+    answered: dict[str, Any] = {
         "Results": answer.results or [],
         "Errors": None,
         "Index": max(1, answer.index),
@@ -162,4 +163,4 @@ async def transaction(request: ApiRequest) -> ApiResponse:
         "Backend": 0,
         "ResultsFilteredByACLs": False,
     }
-    return ApiResponse(encode_json(body, request.pretty), 200, JSON, headers)
+    return ApiResponse(encode_json(answered, request.pretty), 200, JSON, headers)

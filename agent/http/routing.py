@@ -97,7 +97,9 @@ class ApiRequest:
         """The body. Raises HttpError 413 beyond `limit` bytes."""
         return await self._read_body(limit)
 
-    async def body(self, cls: type[W], prefix: str = "Request decode failed: ", style: Style = "go", **options: Any) -> W:
+    async def body(
+        self, cls: type[W], prefix: str = "Request decode failed: ", style: Style = "go", **options: Any
+    ) -> W:
         """The body as a struct. Raises HttpError 400 with Go's text behind `prefix`."""
         raw = await self.raw_body()
         try:

@@ -85,9 +85,9 @@ class HttpServer:
             log.exception("%s %s failed", request.method, request.path)
             answer = ApiResponse(b"internal error", 500, TEXT)
         headers = {**self._headers, **answer.headers}
-        if request.path.startswith("/v1/") and "X-Consul-Default-Acl-Policy" not in headers and answer.status != 301:
-            if answer.body != NOT_FOUND_API.encode():
-                headers["X-Consul-Default-Acl-Policy"] = "allow"
+        known = answer.status != 301 and answer.body != NOT_FOUND_API.encode()
+        if known and request.path.startswith("/v1/"):
+            headers.setdefault("X-Consul-Default-Acl-Policy", "allow")
         if answer.content_type:
             headers["Content-Type"] = answer.content_type
         if answer.stream is not None:
@@ -101,7 +101,9 @@ class HttpServer:
                 response.enable_compression(web.ContentCoding.gzip)
         return response
 
-    async def _stream(self, request: web.BaseRequest, answer: ApiResponse, headers: dict[str, str]) -> web.StreamResponse:
+    async def _stream(
+        self, request: web.BaseRequest, answer: ApiResponse, headers: dict[str, str]
+    ) -> web.StreamResponse:
         response = web.StreamResponse(status=answer.status, headers=headers)
         await response.prepare(request)
 
