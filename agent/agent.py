@@ -23,6 +23,7 @@ from agent.checks.runner import CheckRunner
 from agent.client import Client, ClientConfig
 from agent.config.settings import Config, ConfigError
 from agent.definitions import DefinitionError, Expanded
+from agent.dns.server import DnsServer
 from agent.events import Events
 from agent.http.routing import JSON, ApiResponse
 from agent.http.server import HttpServer
@@ -219,8 +220,6 @@ class Agent:
             await self._start_dns()
 
     async def _start_dns(self) -> None:
-        from agent.dns.server import DnsServer
-
         config = self.config
         self.dns = DnsServer(self.delegate, config)
         try:

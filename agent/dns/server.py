@@ -1,0 +1,105 @@
+"""The DNS interface's sockets: UDP, and TCP with bounded, timed reads."""
+
+import asyncio
+import contextlib
+import logging
+from typing import Any
+
+from agent.config.settings import Config
+from agent.dns.answer import Resolver
+from rpc.caller import Caller
+
+log = logging.getLogger("lictor.agent.dns")
+
+TCP_TIMEOUT = 10.0
+MAX_TCP = 256
+MAX_PENDING = 2048
+
+
+class DnsServer:
+    """Serves DNS on the configured addresses."""
+
+    def __init__(self, caller: Caller, config: Config) -> None:
+        self.resolver = Resolver(caller, config)
+        self._config = config
+        self._udp: list[asyncio.DatagramTransport] = []
+        self._tcp: list[asyncio.Server] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._connections = 0
+
+    async def start(self) -> None:
+        """Listen. Raises OSError when the port is in use."""
+        loop = asyncio.get_running_loop()
+        port = self._config.ports.dns
+        for host in self._config.dns_addrs:
+            server = await asyncio.start_server(self._serve, host, port)
+            self._tcp.append(server)
+            transport, _ = await loop.create_datagram_endpoint(lambda: _Packets(self), local_addr=(host, port))
+            self._udp.append(transport)
+
+    def reload(self, config: Config) -> None:
+        """Take over new settings."""
+        self.resolver.config = config
+
+    async def stop(self) -> None:
+        """Close the sockets."""
+        for transport in self._udp:
+            transport.close()
+        for server in self._tcp:
+            server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def packet(self, transport: asyncio.DatagramTransport, data: bytes, client: Any) -> None:
+        """A datagram arrived."""
+        if len(self._tasks) >= MAX_PENDING:
+            return  # The client asks again; memory stays bounded.
+        task = asyncio.get_running_loop().create_task(self._answer(transport, data, client))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, transport: asyncio.DatagramTransport, data: bytes, client: Any) -> None:
+        try:
+            answer = await self.resolver.respond(data, True, str(client[0]))
+        except Exception:
+            log.exception("a DNS question failed")
+            return
+        if answer is not None and not transport.is_closing():
+            transport.sendto(answer, client)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._connections >= MAX_TCP:
+            writer.close()
+            return
+        self._connections += 1
+        peer = writer.get_extra_info("peername")
+        try:
+            with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
+                while True:
+                    async with asyncio.timeout(TCP_TIMEOUT):
+                        length = int.from_bytes(await reader.readexactly(2), "big")
+                        data = await reader.readexactly(length)
+                    answer = await self.resolver.respond(data, False, str(peer[0]) if peer else "")
+                    if answer is None:
+                        return
+                    writer.write(len(answer).to_bytes(2, "big") + answer)
+                    async with asyncio.timeout(TCP_TIMEOUT):
+                        await writer.drain()
+        except Exception:
+            log.exception("a DNS question failed")
+        finally:
+            self._connections -= 1
+            writer.close()
+
+
+class _Packets(asyncio.DatagramProtocol):
+    def __init__(self, server: DnsServer) -> None:
+        self._server = server
+        self._transport: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        self._server.packet(self._transport, data, addr)
