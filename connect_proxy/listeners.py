@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import socket
 import ssl
 from collections import Counter
 
@@ -25,13 +26,16 @@ class World:
         self.server_context = identity.server_context(state.leaf, state.roots)
         self.client_context = identity.client_context(state.leaf, state.roots)
 
-    def update(self, state: ProxyState) -> None:
-        """New connections see the new state; established ones go on."""
+    def update(self, state: ProxyState) -> bool:
+        """New connections see the new state; established ones go on. Returns whether the identity is another."""
+        renewed = False
         if state.leaf != self.state.leaf or state.roots != self.state.roots:
             self.server_context = identity.server_context(state.leaf, state.roots)
             self.client_context = identity.client_context(state.leaf, state.roots)
             log.info("identity renewed: service=%s", state.service)
+            renewed = True
         self.state = state
+        return renewed
 
 
 class _Listener:
@@ -40,14 +44,34 @@ class _Listener:
     def __init__(self, world: World) -> None:
         self.world = world
         self._server: asyncio.Server | None = None
+        self._socket: socket.socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self, host: str, port: int) -> int:
         """Listen; returns the port. Raises OSError when it is in use."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Accepted(self), host, port, backlog=512)
-        bound: int = self._server.sockets[0].getsockname()[1]
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.create_server((host, port), family=family, backlog=512)
+        self._socket = listening
+        await self.serve_with(self.context())
+        bound: int = listening.getsockname()[1]
         return bound
+
+    def context(self) -> ssl.SSLContext | None:
+        """The TLS context for incoming connections, if they speak TLS."""
+        return None
+
+    async def serve_with(self, context: ssl.SSLContext | None) -> None:
+        """Accept with a context from now on. The listening socket stays open, so no connection is refused meanwhile."""
+        if self._socket is None:
+            return
+        loop = asyncio.get_running_loop()
+        timeout = HANDSHAKE_TIMEOUT if context is not None else None
+        server = await loop.create_server(
+            lambda: _Accepted(self), sock=self._socket.dup(), ssl=context, ssl_handshake_timeout=timeout
+        )
+        if self._server is not None:
+            self._server.close()
+        self._server = server
 
     def accepted(self, half: Half) -> None:
         """A connection came in."""
@@ -75,6 +99,9 @@ class _Listener:
         """Close the socket; connections go on."""
         if self._server is not None:
             self._server.close()
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     async def drain(self, seconds: float) -> None:
         """Wait for connections to end, then end those that have not."""
@@ -89,19 +116,18 @@ class _Accepted(Half):
     def __init__(self, listener: _Listener) -> None:
         super().__init__()
         self._listener = listener
-        self._fresh = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        if self._fresh:
-            self._fresh = False
-            assert self.transport is not None
-            self.transport.pause_reading()
-            self._listener.accepted(self)
+        self._listener.accepted(self)
 
 
 class PublicListener(_Listener):
     """Takes connections of the mesh: verifies the certificate, asks the intentions, then passes on to the owner."""
+
+    def context(self) -> ssl.SSLContext | None:
+        """Mutual TLS with the present identity."""
+        return self.world.server_context
 
     async def serve(self, half: Half) -> None:
         """Serve one connection."""
@@ -109,25 +135,8 @@ class PublicListener(_Listener):
         assert half.transport is not None
         peer = half.transport.get_extra_info("peername")
         loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(HANDSHAKE_TIMEOUT):
-                secured = await loop.start_tls(
-                    half.transport,
-                    half,
-                    world.server_context,
-                    server_side=True,
-                    ssl_handshake_timeout=HANDSHAKE_TIMEOUT,
-                )
-        except (OSError, ssl.SSLError, TimeoutError) as error:
-            world.counters["handshake_failed"] += 1
-            log.warning("refused a connection from %s: TLS handshake failed: %s", peer, _reason(error))
-            return
-        if secured is None:
-            return
-        half.transport = secured
-        secured.pause_reading()
         state = world.state
-        source = identity.peer_service(secured.get_extra_info("peercert"), state.trust_domain)
+        source = identity.peer_service(half.transport.get_extra_info("peercert"), state.trust_domain)
         if source is None:
             world.counters["refused"] += 1
             log.warning("refused a connection from %s: its certificate names no service of this mesh", peer)
@@ -204,8 +213,6 @@ class UpstreamListener(_Listener):
                 _reason(error),
             )
             return None
-        far.transport = transport
-        transport.pause_reading()
         uris = identity.peer_uris(transport.get_extra_info("peercert"))
         if len(uris) != 1 or uris[0] not in upstream.identities:
             self.world.counters["wrong_identity"] += 1
@@ -238,8 +245,10 @@ class Listeners:
 
     async def apply(self, state: ProxyState) -> None:
         """Follow a new state: listeners that stay are not touched, those that go stop accepting."""
-        self.world.update(state)
+        renewed = self.world.update(state)
         await self._apply_public(state)
+        if renewed and self.public is not None:
+            await self.public.serve_with(self.public.context())
         wanted = {(one.bind_address, one.bind_port): one for one in state.upstreams}
         for key in [key for key in self.upstreams if key not in wanted]:
             gone = self.upstreams.pop(key)

@@ -3,12 +3,14 @@
 import asyncio
 from typing import cast
 
+HOLD = 65536
+"""Bytes that are held for a side whose other side is not connected yet."""
 LINGER = 5.0
 """Seconds that a TLS side, which cannot be half-closed, stays open without data after the other side's end."""
 
 
 class Half(asyncio.Protocol):
-    """One side of a relayed connection. Until `join`, what arrives is held back by pausing the transport."""
+    """One side of a relayed connection. Until `join`, what arrives is held, up to a bound."""
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
@@ -17,6 +19,7 @@ class Half(asyncio.Protocol):
         self._linger: asyncio.TimerHandle | None = None
         self._held = bytearray()
         self._ended = False
+        self._paused = False
         self.received = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -32,7 +35,8 @@ class Half(asyncio.Protocol):
                 side.data_received(data)
             if side._ended:
                 side.eof_received()
-            if side.transport is not None and not side.transport.is_closing() and not side._ended:
+            if side._paused and side.transport is not None and not side.transport.is_closing():
+                side._paused = False
                 side.transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
@@ -41,6 +45,9 @@ class Half(asyncio.Protocol):
         other = self.other
         if other is None:
             self._held += data
+            if len(self._held) >= HOLD and self.transport is not None:
+                self.transport.pause_reading()
+                self._paused = True
             return
         if other.transport is not None and not other.transport.is_closing():
             other.transport.write(data)

@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import signal
+import ssl
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from connect_proxy.listeners import Listeners
 from connect_proxy.source import SourceError
@@ -28,6 +29,7 @@ async def run_proxy(source: Source, drain: float = DRAIN) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.set_exception_handler(_explain)
     running: list[Listeners] = []
     following = loop.create_task(_follow(source, running))
     stopping = loop.create_task(stop.wait())
@@ -48,6 +50,18 @@ async def run_proxy(source: Source, drain: float = DRAIN) -> int:
         for listeners in running:
             log.info("draining connections for at most %g seconds", drain)
             await listeners.close(drain)
+
+
+def _explain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A connection that failed its TLS handshake never reaches a listener: say so in one line."""
+    error = context.get("exception")
+    if isinstance(error, ssl.SSLError | ConnectionError | TimeoutError):
+        transport = context.get("transport")
+        peer = transport.get_extra_info("peername") if transport is not None else None
+        reason = getattr(error, "reason", None) or str(error) or type(error).__name__
+        log.warning("refused a connection from %s: TLS handshake failed: %s", peer, reason)
+        return
+    loop.default_exception_handler(context)
 
 
 async def _follow(source: Source, running: list[Listeners]) -> None:
