@@ -1,0 +1,96 @@
+"""The UI in a real browser against a real agent."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.process import Agent, dev_agent
+from tests.support.tools import need_program
+
+FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+]
+
+
+@pytest.fixture(scope="module")
+def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
+    with dev_agent(tmp_path_factory.mktemp("agent")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    chromium = need_program("chromium", "chromium-browser", "google-chrome")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+def opened(browser, agent: Agent, path: str = "", **options):  # type: ignore[no-untyped-def]
+    page = browser.new_context(**options).new_page()
+    page.set_default_timeout(15000)
+    page.goto(f"http://127.0.0.1:{agent.ports['http']}/ui/{path}")
+    return page
+
+
+def test_services_appear_while_the_page_is_open(browser, agent: Agent) -> None:  # type: ignore[no-untyped-def]
+    page = opened(browser, agent)
+    page.get_by_role("link", name="consul").wait_for()
+    assert page.locator("#live").inner_text() == "live"
+    evil = "<img src=x onerror=document.title='owned'>"
+    definition = {"Name": "web-live", "Port": 80, "Tags": [evil], "Check": {"TTL": "60s", "Status": "passing"}}
+    agent.json("PUT", "/v1/agent/service/register", definition)
+    page.get_by_role("link", name="web-live").wait_for()
+    assert page.get_by_text(evil).count() == 1 and page.title() != "owned"
+    page.get_by_role("link", name="web-live").click()
+    page.get_by_role("heading", name="web-live").wait_for()
+    page.get_by_text("Service 'web-live' check").wait_for()
+
+
+def test_a_key_is_written_and_read_back(browser, agent: Agent) -> None:  # type: ignore[no-untyped-def]
+    page = opened(browser, agent, "kv")
+    page.get_by_label("New key").fill("app/greeting")
+    page.get_by_role("button", name="New key").click()
+    page.get_by_label("Value").fill("hello <b>you</b>")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_text("Saved.").wait_for()
+    assert agent.request("GET", "/v1/kv/app/greeting?raw")[1] == b"hello <b>you</b>"
+    agent.json("PUT", "/v1/kv/app/greeting", b"changed elsewhere")
+    page.wait_for_function("document.querySelector('textarea').value === 'changed elsewhere'")
+
+
+def test_an_intention_made_here_decides(browser, agent: Agent) -> None:  # type: ignore[no-untyped-def]
+    page = opened(browser, agent, "intentions")
+    page.get_by_label("Source").fill("api")
+    page.get_by_label("Destination").fill("web")
+    page.get_by_label("Action").select_option("deny")
+    page.get_by_role("button", name="Save intention").click()
+    page.get_by_text("api → web").wait_for()
+    check = "/v1/connect/intentions/check?source=api&destination=web"
+    assert agent.json("GET", check) == {"Allowed": False}
+    page.get_by_role("button", name="Delete api to web").click()
+    page.get_by_text("No intentions yet").wait_for()
+    assert agent.json("GET", check) == {"Allowed": True}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_a_phone(browser, agent: Agent, scheme: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    page = opened(browser, agent, "", viewport={"width": 360, "height": 700}, color_scheme=scheme)
+    for path in ("services", "nodes", "kv", "intentions", "services/consul", "nodes/node1"):
+        page.goto(f"http://127.0.0.1:{agent.ports['http']}/ui/{path}")
+        page.locator("h1").wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (ground == "rgb(22, 24, 27)") is (scheme == "dark")
+
+
+def test_it_says_so_when_the_agent_is_gone(browser, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    with dev_agent(tmp_path / "other") as other:
+        page = opened(browser, other)
+        page.get_by_role("link", name="consul").wait_for()
+    page.get_by_text("disconnected").wait_for(timeout=70000)
