@@ -227,4 +227,5 @@ def route(methods: str, path: str, prefix: bool = False) -> Callable[[H], H]:
 
 def missing_slash_paths(table: RouteTable) -> set[str]:
     """Paths that Go's mux redirects to themselves with a slash."""
-    return {entry.path[:-1] for entry in table.routes() if entry.prefix and entry.path.endswith("/")}
+    exact = {entry.path for entry in table.routes() if not entry.prefix}
+    return {entry.path[:-1] for entry in table.routes() if entry.prefix and entry.path.endswith("/")} - exact
