@@ -128,7 +128,7 @@ def node_service(definition: ServiceDefinition) -> NodeService:
         tags=list(definition.tags or ()),
         address=definition.address,
         tagged_addresses=_tagged(definition) or None,
-        meta=dict(definition.meta or {}),
+        meta=dict(definition.meta) if definition.meta else None,
         port=definition.port,
         socket_path=definition.socket_path,
         weights=definition.weights or Weights(passing=1, warning=1),

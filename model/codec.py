@@ -55,6 +55,8 @@ DURATION = Marker("DURATION")
 """Nanoseconds, in JSON a number; texts such as "10s" are read too."""
 READABLE_DURATION = Marker("READABLE_DURATION")
 """Nanoseconds, in JSON a text such as "10s"; numbers are read too."""
+NEVER_NULL = Marker("NEVER_NULL")
+"""A list that JSON shows as [] where it is nil."""
 FLOAT32 = Marker("FLOAT32")
 """A number of single precision on the wire."""
 
@@ -93,7 +95,10 @@ class Field:
     `None`, `optional` whether `None` is allowed.
     """
 
-    __slots__ = ("attribute", "hidden", "kind", "marker", "name", "omit", "omit_zero_struct", "optional", "wire_omit")
+    __slots__ = (
+        *("attribute", "hidden", "kind", "marker", "name", "never_null", "omit", "omit_zero_struct", "optional"),
+        "wire_omit",
+    )
 
     def __init__(self, attribute: str, annotation: Any) -> None:
         markers: list[Any] = []
@@ -105,6 +110,7 @@ class Field:
         self.omit = OMIT in markers or OMIT_ZERO in markers
         self.omit_zero_struct = OMIT_ZERO in markers
         self.hidden = HIDDEN in markers
+        self.never_null = NEVER_NULL in markers
         self.wire_omit = WIRE_OMIT in markers
         self.marker = next((m for m in (DURATION, READABLE_DURATION, FLOAT32) if m in markers), None)
 

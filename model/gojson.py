@@ -101,7 +101,8 @@ def compile_fields_to_json(cls: type[Wire]) -> Callable[[Any], Any]:
         if field.hidden:
             continue
         value = f"o.{field.attribute}"
-        item = f"{field.name!r}: {_json_expression(field.kind, field.marker, value, field.optional, names)}"
+        expression = _json_expression(field.kind, field.marker, value, field.optional, names)
+        item = f"{field.name!r}: {expression}" + (" or []" if field.never_null else "")
         if field.omit:
             parts.append(f"**({{{item}}} if {_omit_test(field, value, names)} else {_EMPTY})")
         else:

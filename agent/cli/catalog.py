@@ -32,7 +32,8 @@ def nodes(flags: Flags) -> int:
     else:
         found = api.call("GET", "/v1/catalog/nodes", params)
     if not found:
-        return fail("No nodes match the given query - try expanding your search.")
+        fail("No nodes match the given query - try expanding your search.")
+        return 0
     if flags["detailed"]:
         rows = [["Node", "ID", "Address", "DC", "TaggedAddresses", "Meta"]]
         rows += [
@@ -59,7 +60,8 @@ def services(flags: Flags) -> int:
     else:
         found = api.call("GET", "/v1/catalog/services", {"node-meta": _meta(flags)})
     if not found:
-        return fail("No services match the given query - try expanding your search.")
+        fail("No services match the given query - try expanding your search.")
+        return 0
     for name in sorted(found):
         if flags["tags"]:
             width = max(12, max(len(other) for other in found) + 2)

@@ -355,12 +355,24 @@ def _aggregate(request: ApiRequest, service_id: str) -> tuple[str, list[HealthCh
     return status, found
 
 
+def _shown_in_health(check: HealthCheck) -> dict[str, Any]:
+    """A check as /v1/agent/health shows it: the form of the API's own client, with an empty definition."""
+    body: dict[str, Any] = to_json(check)
+    body.pop("Interval")
+    body.pop("Timeout")
+    body["Type"] = ""
+    times = dict.fromkeys(("Interval", "Timeout", "DeregisterCriticalServiceAfter"), "0s")
+    texts = dict.fromkeys(("HTTP", "Method", "Body", "TLSServerName", "TCP", "UDP", "GRPC", "OSService"), "")
+    body["Definition"] = {**times, **texts, "Header": None, "TLSSkipVerify": False, "GRPCUseTLS": False}
+    return body
+
+
 def _health_body(request: ApiRequest, service_row: NodeService) -> tuple[str, dict[str, Any]]:
     status, found = _aggregate(request, service_row.id)
     shown = {
         "AggregatedStatus": status,
         "Service": shown_service(service_row, request.agent.config.datacenter),
-        "Checks": [to_json(check) for check in found],
+        "Checks": [_shown_in_health(check) for check in found],
     }
     return status, shown
 

@@ -199,15 +199,17 @@ def passing(instance: CheckServiceNode, allowed: tuple[str, ...] = ("passing",))
 async def _health_service(request: ApiRequest, connect: bool, ingress: bool = False) -> ApiResponse:
     if not request.rest:
         raise HttpError(400, "Missing service name")
-    only_passing = False
+    only_passing = malformed = False
     if request.has("passing"):
         text = request.param("passing")
         if text.lower() in ("", "1", "t", "true"):
             only_passing = True
         elif text.lower() not in ("0", "f", "false"):
-            raise HttpError(400, "Invalid value for ?passing")
+            malformed = True
     args = _service_request(request, connect, ingress)
     reply = await request.call("Health.ServiceNodes", args)
+    if malformed:
+        raise HttpError(400, "Invalid value for ?passing", meta_headers(reply, request))
     found = [one for one in reply.nodes or [] if not only_passing or passing(one)]
     streaming = (args.min_query_index or request.has("cached")) and not request.has("near") and not ingress
     headers = meta_headers(reply, request, backend="streaming" if streaming else "")

@@ -2,6 +2,7 @@
 
 import re
 from typing import Any
+from urllib.parse import urlencode
 
 from agent.http.routing import JSON, ApiRequest, ApiResponse, HttpError, meta_headers, route
 from model.gojson import JsonError, encode_json, from_json, parse_json
@@ -62,7 +63,7 @@ async def write(request: ApiRequest) -> bool:
         raise HttpError(400, "Missing key name")
     conditions = [name for name in ("cas", "acquire", "release") if request.has(name)]
     if len(conditions) > 1:
-        raise HttpError(400, f"Conflicting flags: {request_flags(conditions)}")
+        raise HttpError(400, f"Conflicting flags: {shown_flags(request)}")
     flags = parse_uint(request.param("flags")) if request.has("flags") else 0
     op, session, index = "set", "", 0
     if request.has("cas"):
@@ -78,9 +79,9 @@ async def write(request: ApiRequest) -> bool:
     return True if op == "set" else bool(result)
 
 
-def request_flags(names: list[str]) -> str:
-    """Flags that exclude each other, as Consul lists them."""
-    return " and ".join(f"?{name}" for name in names)
+def shown_flags(request: ApiRequest) -> str:
+    """The query with its keys in order, as Go encodes it."""
+    return urlencode([(key, value) for key in sorted(request.params) for value in request.params[key]])
 
 
 @route("DELETE", "/v1/kv/", prefix=True)
@@ -89,7 +90,7 @@ async def delete(request: ApiRequest) -> bool:
     key = request.rest
     recurse = request.has("recurse")
     if request.has("cas") and recurse:
-        raise HttpError(400, "Conflicting flags: ?cas and ?recurse")
+        raise HttpError(400, f"Conflicting flags: {shown_flags(request)}")
     if not key and not recurse:
         raise HttpError(400, "Missing key name")
     op, index = "delete-tree" if recurse else "delete", 0
@@ -111,7 +112,7 @@ def _one_op(raw: Any, position: int, limit: int) -> TxnOp:
         entry = from_json(DirEntry, {**wanted, "Session": fields.get("session"), "ModifyIndex": fields.get("index")})
         if len(entry.value or b"") > limit:
             size = len(entry.value or b"")
-            raise HttpError(413, f"Value for key {entry.key!r} is too large ({size} > {limit} bytes)")
+            raise HttpError(413, f"Value for key \"{entry.key}\" is too large ({size} > {limit} bytes)")
         return TxnOp(kv=TxnKVOp(verb=str(fields.get("verb") or ""), dir_ent=entry))
     if isinstance(node := parts.get("node"), dict):
         return TxnOp(node=from_json(TxnNodeOp, node, unknown="ignore"))

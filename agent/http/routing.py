@@ -112,6 +112,20 @@ class ApiRequest:
         stale, consistent = self.has("stale"), self.has("consistent")
         if stale and consistent:
             raise HttpError(400, "Cannot specify ?stale with ?consistent, conflicting semantics.")
+        if self.has("cached") and consistent:
+            raise HttpError(400, "Cannot specify ?cached with ?consistent, conflicting semantics.")
+        if self.has("max_stale"):
+            try:
+                parse_duration(self.param("max_stale"))
+            except DurationError:
+                raise HttpError(400, f'Invalid max_stale value "{self.param("max_stale")}"') from None
+            if consistent:
+                raise HttpError(400, "Cannot specify ?stale with ?consistent, conflicting semantics.")
+            stale = True
+        for directive in self.headers.get("Cache-Control", "").split(","):
+            key, _, value = directive.strip().partition("=")
+            if key in ("max-age", "stale-if-error") and not value.isdigit():
+                raise HttpError(400, "Invalid Cache-Control header.")
         return {"allow_stale": stale, "require_consistent": consistent}
 
     def query_options(self) -> dict[str, Any]:

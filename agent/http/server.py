@@ -5,6 +5,7 @@ are bounded.
 """
 
 import asyncio
+import html
 import ipaddress
 import logging
 import posixpath
@@ -14,7 +15,7 @@ from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
 
-from agent.http import agent_api, catalog, config_entries, connect, intentions, internal, kv, operator, session
+from agent.http import agent_api, catalog, config_entries, connect, intentions, internal, kv, operator, query, session
 from agent.http.routing import JSON, ROUTES, TEXT, ApiRequest, ApiResponse, HttpError, missing_slash_paths
 from model.errors import ACL_NOT_FOUND, PERMISSION_DENIED, RATE_LIMITED, RpcError
 from model.gojson import encode_json
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("lictor.agent.http")
 
-MODULES = (agent_api, catalog, config_entries, connect, intentions, internal, kv, operator, session)
+MODULES = (agent_api, catalog, config_entries, connect, intentions, internal, kv, operator, query, session)
 NOT_FOUND_API = "Invalid URL path: not a recognized HTTP API endpoint\n"
 NOT_FOUND = "Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'\n"
 MAX_CONNECTIONS_PER_CLIENT = 200
@@ -122,7 +123,9 @@ class HttpServer:
         redirect = self._cleaned(path)
         if redirect is not None:
             location = redirect + (f"?{raw_query}" if raw_query else "")
-            return ApiResponse(b"", 301, "", {"Location": location})
+            body = f'<a href="{html.escape(location)}">Moved Permanently</a>.\n\n' if request.method == "GET" else ""
+            kind = "text/html; charset=utf-8" if body else ""
+            return ApiResponse(body.encode("utf-8", "replace"), 301, kind, {"Location": location})
         found = ROUTES.find(path)
         if found is None or path.startswith(self._blocked):
             if found is not None and self._blocked:
@@ -146,6 +149,8 @@ class HttpServer:
             request.remote or "",
         )
         api.rest = rest
+        if path.startswith(_WITHOUT_NAMESPACES) and path != "/v1/catalog/datacenters":
+            _refuse_enterprise(api)
         result = await handler(api)
         if isinstance(result, ApiResponse):
             return result
@@ -195,6 +200,24 @@ def rpc_error(error: RpcError) -> ApiResponse:
     return ApiResponse(error.text.encode("utf-8", "replace"), status, TEXT)
 
 
+_WITHOUT_NAMESPACES = (
+    *("/v1/kv/", "/v1/txn", "/v1/catalog/", "/v1/health/", "/v1/session/"),
+    *("/v1/agent/service", "/v1/agent/check"),
+)
+
+
+def _refuse_enterprise(request: ApiRequest) -> None:
+    """Raise HttpError 400 for a namespace or partition, which only Consul Enterprise has."""
+    for name, header, what in (
+        ("ns", "X-Consul-Namespace", "Namespaces"),
+        ("partition", "X-Consul-Partition", "Partitions"),
+    ):
+        if request.param(name) and not (name == "ns" and request.path == "/v1/catalog/nodes"):
+            raise HttpError(400, f'Invalid query parameter: "{name}" - {what} are a Consul Enterprise feature')
+        if request.headers.get(header):
+            raise HttpError(400, f'Invalid header: "{header}" - {what} are a Consul Enterprise feature')
+
+
 def _allow(handlers: dict[str, Any]) -> str:
     return ",".join(["OPTIONS", *(method for method in ("GET", "PUT", "POST", "DELETE") if method in handlers)])
 
@@ -233,19 +256,19 @@ def _unescape(text: str) -> str:
 
 async def _read_body(request: web.BaseRequest, limit: int) -> bytes:
     if request.content_length is not None and request.content_length > limit:
-        raise _too_large(limit)
+        raise _too_large(limit, request.content_length)
     body = bytearray()
     async with asyncio.timeout(READ_TIMEOUT):
         while chunk := await request.content.readany():
             body += chunk
             if len(body) > limit:
-                raise _too_large(limit)
+                raise _too_large(limit, len(body))
     return bytes(body)
 
 
-def _too_large(limit: int) -> HttpError:
+def _too_large(limit: int, size: int) -> HttpError:
     return HttpError(
         413,
-        f"Request body too large, max size: {limit} bytes. "
+        f"Request body({size} bytes) too large, max size: {limit} bytes. "
         "See https://www.consul.io/docs/agent/options.html#kv_max_value_size.",
     )

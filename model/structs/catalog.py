@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from model.codec import HIDDEN, OMIT, OMIT_ZERO, Name, ReadableDuration, Wire
+from model.codec import HIDDEN, NEVER_NULL, OMIT, OMIT_ZERO, Name, ReadableDuration, Wire
 
 
 class Weights(Wire, frozen=True):
@@ -190,7 +190,7 @@ class NodeService(Wire, frozen=True):
     service: str = ""
     socket_path: Annotated[str, OMIT] = ""
     tagged_addresses: Annotated[dict[str, ServiceAddress] | None, OMIT] = None
-    tags: list[str] | None = None
+    tags: Annotated[list[str] | None, NEVER_NULL] = None
     weights: Weights | None = None
     create_index: int = 0
     modify_index: int = 0
@@ -239,7 +239,7 @@ class HealthCheck(Wire, frozen=True):
     peer_name: Annotated[str, OMIT] = ""
     service_id: str = ""
     service_name: str = ""
-    service_tags: list[str] | None = None
+    service_tags: Annotated[list[str] | None, NEVER_NULL] = None
     status: str = ""
     timeout: str = ""
     type: str = ""
@@ -267,7 +267,7 @@ class ServiceNode(Wire, frozen=True):
     service_proxy: ConnectProxyConfig = ConnectProxyConfig()
     service_socket_path: str = ""
     service_tagged_addresses: Annotated[dict[str, ServiceAddress] | None, OMIT] = None
-    service_tags: list[str] | None = None
+    service_tags: Annotated[list[str] | None, NEVER_NULL] = None
     service_weights: Weights = Weights()
     tagged_addresses: dict[str, str] | None = None
     create_index: int = 0

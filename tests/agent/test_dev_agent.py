@@ -111,7 +111,7 @@ def test_dns_over_both_transports_and_bad_packets(agent: Agent) -> None:
         ("PUT", "/v1/catalog/register", b"{bad", 400, "Request decode failed"),
         ("PUT", "/v1/catalog/register", b'{"Bogus": 1}', 400, "unknown field"),
         ("PUT", "/v1/agent/service/register", b"{}", 400, "Missing service name"),
-        ("PUT", "/v1/kv/big", b"x" * (512 * 1024 + 1), 413, "Request body too large"),
+        ("PUT", "/v1/kv/big", b"x" * (512 * 1024 + 1), 413, "too large, max size: 524288 bytes"),
         ("GET", "/v1/kv/a?index=-1", None, 400, "Invalid index"),
         ("GET", "/v1/kv/a?wait=soon", None, 400, "Invalid wait"),
         ("GET", "/v1/nothing", None, 404, "not a recognized"),

@@ -28,7 +28,7 @@ def test_empty_parts_of_an_instance_are_left_out() -> None:
     shown = json.loads(encode_json(NodeService(id="web", service="web")))
     assert shown["Proxy"] == {"Mode": "", "MeshGateway": {}, "Expose": {}}
     assert "Kind" not in shown and "TaggedAddresses" not in shown
-    assert shown["Tags"] is None
+    assert shown["Tags"] == []
 
 
 def test_html_characters_are_escaped_and_rubbish_is_replaced() -> None:

@@ -1,0 +1,122 @@
+"""/v1/query: prepared queries."""
+
+from typing import Any
+
+import msgspec
+
+from agent.http.catalog import source
+from agent.http.routing import JSON, TEXT, ApiRequest, ApiResponse, HttpError, meta_headers, route
+from model.errors import QUERY_NOT_FOUND, RpcError
+from model.gojson import encode_json, to_json
+from model.structs.base import Meta
+from model.structs.catalog_rpc import DCSpecificRequest, QuerySource
+from model.structs.queries import (
+    PreparedQuery,
+    PreparedQueryExecuteRequest,
+    PreparedQueryRequest,
+    PreparedQuerySpecificRequest,
+)
+
+
+def _refused(error: RpcError, request: ApiRequest, headers: bool = True) -> ApiResponse:
+    status = 404 if error.has(QUERY_NOT_FOUND) else 403 if error.has("Permission denied") else 500
+    text = QUERY_NOT_FOUND if status == 404 else error.text
+    extra = meta_headers(Meta(), request, consistency=False) if headers else {}
+    return ApiResponse(text.encode(), status, TEXT, extra)
+
+
+@route("GET", "/v1/query")
+async def list_queries(request: ApiRequest) -> ApiResponse:
+    """All prepared queries."""
+    reply = await request.call("PreparedQuery.List", DCSpecificRequest(**request.query_options()))
+    return request.json(reply.queries or [], reply)
+
+
+@route("POST", "/v1/query")
+async def create(request: ApiRequest) -> Any:
+    """Make a prepared query and return its ID."""
+    query = await request.body(PreparedQuery)
+    args = PreparedQueryRequest(op="create", query=query, datacenter=request.datacenter)
+    return {"ID": await request.call("PreparedQuery.Apply", args)}
+
+
+def _execute_request(request: ApiRequest, name: str) -> PreparedQueryExecuteRequest:
+    options = request.query_options()
+    limit = 0
+    if request.has("limit"):
+        text = request.param("limit")
+        if not text.lstrip("-").isdigit():
+            raise HttpError(500, f'Bad limit: strconv.Atoi: parsing "{text}": invalid syntax')
+        limit = int(text)
+    agent = QuerySource(node=request.agent.config.node_name, datacenter=request.agent.config.datacenter)
+    return PreparedQueryExecuteRequest(
+        query_id_or_name=name,
+        limit=limit,
+        source=source(request),
+        agent=agent,
+        connect=request.param("connect") in ("1", "true"),
+        **options,
+    )
+
+
+def _meta_fields(reply: Meta) -> dict[str, Any]:
+    return {
+        "Index": 1,
+        "LastContact": reply.last_contact,
+        "KnownLeader": reply.known_leader,
+        "ConsistencyLevel": "leader",
+        "NotModified": False,
+        "Backend": 0,
+        "ResultsFilteredByACLs": reply.results_filtered_by_acls,
+    }
+
+
+@route("GET", "/v1/query/", prefix=True)
+async def read(request: ApiRequest) -> ApiResponse:
+    """One query, what it finds (`/execute`), or how it reads after its template (`/explain`)."""
+    name, _, verb = request.rest.rpartition("/")
+    try:
+        if name and verb == "execute":
+            reply = await request.call("PreparedQuery.Execute", _execute_request(request, name))
+            body = {
+                "Service": reply.service,
+                "Nodes": to_json(reply.nodes or []),
+                "DNS": to_json(reply.dns),
+                "Datacenter": reply.datacenter or request.agent.config.datacenter,
+                "PeerName": reply.peer_name,
+                "Failovers": reply.failovers,
+                **_meta_fields(reply),
+            }
+        elif name and verb == "explain":
+            reply = await request.call("PreparedQuery.Explain", _execute_request(request, name))
+            body = {"Query": to_json(reply.query), **_meta_fields(reply)}
+        else:
+            args = PreparedQuerySpecificRequest(query_id=request.rest, **request.query_options())
+            found = await request.call("PreparedQuery.Get", args)
+            return request.json(found.queries or [], found)
+    except RpcError as error:
+        return _refused(error, request)
+    headers = {**meta_headers(reply, request), "X-Consul-Index": "1"}
+    return ApiResponse(encode_json(body, request.pretty), 200, JSON, headers)
+
+
+@route("PUT", "/v1/query/", prefix=True)
+async def update(request: ApiRequest) -> ApiResponse:
+    """Change a query."""
+    query = msgspec.structs.replace(await request.body(PreparedQuery), id=request.rest)
+    try:
+        args = PreparedQueryRequest(op="update", query=query, datacenter=request.datacenter)
+        await request.call("PreparedQuery.Apply", args)
+    except RpcError as error:
+        return _refused(error, request, headers=False)
+    return ApiResponse()
+
+
+@route("DELETE", "/v1/query/", prefix=True)
+async def delete(request: ApiRequest) -> ApiResponse:
+    """Remove a query."""
+    query = PreparedQuery(id=request.rest)
+    await request.call(
+        "PreparedQuery.Apply", PreparedQueryRequest(op="delete", query=query, datacenter=request.datacenter)
+    )
+    return ApiResponse()
