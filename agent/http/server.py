@@ -31,6 +31,8 @@ NOT_FOUND_API = "Invalid URL path: not a recognized HTTP API endpoint\n"
 NOT_FOUND = "Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'\n"
 MAX_CONNECTIONS_PER_CLIENT = 200
 READ_TIMEOUT = 30.0
+SHUTDOWN_TIMEOUT = 1.0
+"""Seconds that answers under way (blocking queries, mostly) get when the agent stops."""
 
 
 class HttpServer:
@@ -57,7 +59,7 @@ class HttpServer:
             max_line_size=1 << 16,
             lingering_time=2.0,
         )
-        self._runner = web.ServerRunner(server)
+        self._runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_TIMEOUT)
         await self._runner.setup()
         for address in addresses:
             if address.startswith("unix://"):

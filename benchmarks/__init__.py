@@ -1,0 +1,1 @@
+"""Benchmarks: CPU time for each operation, beside a counterpart in the same run. `./dev bench` prints the table."""
