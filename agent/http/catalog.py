@@ -213,6 +213,10 @@ async def _health_service(request: ApiRequest, connect: bool, ingress: bool = Fa
     found = [one for one in reply.nodes or [] if not only_passing or passing(one)]
     streaming = (args.min_query_index or request.has("cached")) and not request.has("near") and not ingress
     headers = meta_headers(reply, request, backend="streaming" if streaming else "")
+    if streaming:
+        headers["X-Consul-KnownLeader"] = "false"  # So Consul answers from its streaming backend.
+    if request.param("peer"):
+        found = []
     return ApiResponse(encode_json(found, request.pretty), 200, JSON, headers)
 
 

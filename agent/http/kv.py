@@ -150,12 +150,9 @@ async def transaction(request: ApiRequest) -> ApiResponse:
         "X-Consul-KnownLeader": "true" if answer.known_leader else "false",
     }
     failed = bool(answer.errors)
-    if failed:
-        body = {"Results": None, "Errors": answer.errors}
-        return ApiResponse(encode_json(body, request.pretty), 409, JSON)
     answered: dict[str, Any] = {
-        "Results": answer.results or [],
-        "Errors": None,
+        "Results": None if failed else answer.results or [],
+        "Errors": answer.errors or None,
         "Index": max(1, answer.index),
         "LastContact": answer.last_contact,
         "KnownLeader": answer.known_leader,
@@ -164,4 +161,4 @@ async def transaction(request: ApiRequest) -> ApiResponse:
         "Backend": 0,
         "ResultsFilteredByACLs": False,
     }
-    return ApiResponse(encode_json(answered, request.pretty), 200, JSON, headers)
+    return ApiResponse(encode_json(answered, request.pretty), 409 if failed else 200, JSON, headers)

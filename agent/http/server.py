@@ -80,6 +80,8 @@ class HttpServer:
             answer = ApiResponse(error.text.encode("utf-8", "replace"), error.status, TEXT, error.headers)
         except RpcError as error:
             answer = rpc_error(error)
+            if request.method == "GET" and request.path.startswith(_META_ON_ERRORS):
+                answer.headers.update(FAILED_READ)
         except asyncio.CancelledError:
             raise
         except ConnectionError:
@@ -202,6 +204,14 @@ def rpc_error(error: RpcError) -> ApiResponse:
     return ApiResponse(error.text.encode("utf-8", "replace"), status, TEXT)
 
 
+_META_ON_ERRORS = ("/v1/catalog/", "/v1/health/", "/v1/session/", "/v1/coordinate/", "/v1/connect/intentions")
+FAILED_READ = {
+    "X-Consul-Index": "1",
+    "X-Consul-KnownLeader": "false",
+    "X-Consul-LastContact": "0",
+    "X-Consul-Query-Backend": "blocking-query",
+}
+"""What Consul sends along when a read of these families fails."""
 _WITHOUT_NAMESPACES = (
     *("/v1/kv/", "/v1/txn", "/v1/catalog/", "/v1/health/", "/v1/session/"),
     *("/v1/agent/service", "/v1/agent/check"),

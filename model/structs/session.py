@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from model.codec import HIDDEN, OMIT, Duration, Wire
+from model.codec import HIDDEN, NEVER_NULL, OMIT, Duration, Wire
 from model.structs.base import Meta, Query
 
 
@@ -10,7 +10,7 @@ class ServiceCheck(Wire, frozen=True):
     """A service check that a session depends on."""
 
     id: str = ""
-    namespace: Annotated[str, OMIT] = ""
+    namespace: str = ""
 
 
 class Session(Wire, frozen=True):
@@ -22,7 +22,7 @@ class Session(Wire, frozen=True):
     lock_delay: Duration = 0
     name: str = ""
     node: str = ""
-    node_checks: list[str] | None = None
+    node_checks: Annotated[list[str] | None, NEVER_NULL] = None
     service_checks: list[ServiceCheck] | None = None
     ttl: str = ""
     create_index: int = 0

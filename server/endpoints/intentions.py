@@ -20,6 +20,7 @@ from model.structs.intentions import (
 )
 from model.tables import Watch
 from server.endpoints.context import Context, propose, read, write
+from server.endpoints.selection import filtered
 from server.state.store import Store
 
 KIND = "service-intentions"
@@ -35,6 +36,7 @@ def all_intentions(store: Store, watch: Watch | None = None) -> tuple[list[Inten
 def list_intentions(context: Context, args: IntentionListRequest, watch: Watch | None) -> IndexedIntentions:
     """All intentions."""
     found, index = all_intentions(context.fsm.store, watch)
+    found = filtered(args.filter, Intention, found)
     return IndexedIntentions(intentions=found, index=index, data_origin="config")
 
 
