@@ -15,6 +15,7 @@ import msgpack
 from gossip import wire
 from gossip.core import Core, Member, MemberEvent, Output, PushPull, SendPacket, Settings, Status, StreamPing, UserEvent
 from gossip.wire import GossipError
+from rpc.streams import send
 
 log = logging.getLogger("lictor.gossip")
 
@@ -264,7 +265,7 @@ class Gossip:
         async with asyncio.timeout(core.timing.stream_timeout):
             reader, writer = await asyncio.open_connection(*address, local_addr=(self._bind, 0))
             try:
-                writer.write(core.local_state(join))
+                send(writer, core.local_state(join))
                 await writer.drain()
                 kind, nodes, user, _ = await _read_push_pull(reader)
             finally:
@@ -311,11 +312,11 @@ class Gossip:
             wanted = wire.text(fields, "Node")
             if wanted in ("", core.name):
                 body = {"Payload": None, "SeqNo": wire.number(fields, "SeqNo", 1 << 32)}
-                writer.write(wire.message(wire.ACK, body))
+                send(writer, wire.message(wire.ACK, body))
                 await writer.drain()
             return
         if kind == wire.PUSH_PULL:
-            writer.write(core.local_state(join))
+            send(writer, core.local_state(join))
             await writer.drain()
             core.merge(nodes, user, join, now)
             self._flush()

@@ -16,6 +16,7 @@ from model.errors import RpcError
 from model.methods import METHODS
 from rpc.messages import OutOfData, ValueReader, encode_answer
 from rpc.session import Session, Stream
+from rpc.streams import send
 
 log = logging.getLogger("lictor.rpc")
 
@@ -152,6 +153,6 @@ class Listener:
 
 
 async def _write(writer: asyncio.StreamWriter, data: bytes) -> None:
-    writer.write(data)
+    send(writer, data)
     async with asyncio.timeout(WRITE_TIMEOUT):
         await writer.drain()

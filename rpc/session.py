@@ -146,7 +146,7 @@ class Session:
             await self._writer.drain()
 
     def _flush(self) -> None:
-        if self._machine.out and not self.closed:
+        if self._machine.out and not self.closed and not self._writer.is_closing():
             self._writer.write(bytes(self._machine.out))
         self._machine.out.clear()
 

@@ -8,6 +8,7 @@ from typing import Any
 from agent.config.settings import Config
 from agent.dns.answer import Resolver
 from rpc.caller import Caller
+from rpc.streams import send
 
 log = logging.getLogger("lictor.agent.dns")
 
@@ -83,7 +84,7 @@ class DnsServer:
                     answer = await self.resolver.respond(data, False, str(peer[0]) if peer else "")
                     if answer is None:
                         return
-                    writer.write(len(answer).to_bytes(2, "big") + answer)
+                    send(writer, len(answer).to_bytes(2, "big") + answer)
                     async with asyncio.timeout(TCP_TIMEOUT):
                         await writer.drain()
         except Exception:

@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from rpc.streams import send
 from server.raft.messages import Message, decode_message, encode_message
 
 MAGIC: Final = b"LICTRAFT"
@@ -133,6 +134,15 @@ async def _read_frame(reader: asyncio.StreamReader, limit: int) -> bytes | None:
     return await reader.readexactly(length)
 
 
+async def _wait_for_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wake: asyncio.Event) -> None:
+    """Close an outgoing connection as soon as the other side does, and wake its sender."""
+    with contextlib.suppress(OSError):
+        while await reader.read(4096):
+            pass
+    writer.close()
+    wake.set()
+
+
 class _Peer:
     """The outgoing side to one server."""
 
@@ -162,34 +172,38 @@ class _Peer:
         delay = 0.05
         while True:
             await self._wake.wait()
-            writer = await self._dial()
-            if writer is None:
-                self._lose()
-                self._wake.clear()
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, 1.0)
-                continue
-            delay = 0.05
-            try:
-                await self._pump(writer)
-            except (OSError, TimeoutError):
-                self._lose()
-            finally:
-                writer.close()
+            connection = await self._dial()
+            delay = min(delay * 2, 1.0)
+            if connection is not None:
+                delay = 0.05
+                reader, writer = connection
+                # The other side never answers on this connection: what can be read is its end, and waiting for it is
+                # how an idle sender learns of a restarted peer before it loses a message to it.
+                end = asyncio.get_running_loop().create_task(_wait_for_end(reader, writer, self._wake))
+                try:
+                    await self._pump(writer)
+                except (OSError, TimeoutError):
+                    pass  # What was under way is lost; `_lose` says so.
+                finally:
+                    end.cancel()
+                    writer.close()
+            self._lose()
+            self._wake.clear()
+            await asyncio.sleep(delay)
 
-    async def _dial(self) -> asyncio.StreamWriter | None:
+    async def _dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         address = self._transport._address_of(self.id)
         host, _, port = address.rpartition(":")
         if not port.isdigit():
             return None
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(self._transport._dial_timeout):
-                _, writer = await asyncio.open_connection(
+                reader, writer = await asyncio.open_connection(
                     host.strip("[]"), int(port), local_addr=self._transport._source
                 )
             hello = msgspec.msgpack.encode(_Hello(VERSION, self._transport.node_id, self.id))
             writer.write(b"\x01" + MAGIC + _LENGTH.pack(len(hello)) + hello)
-            return writer
+            return reader, writer
         return None
 
     async def _pump(self, writer: asyncio.StreamWriter) -> None:
@@ -197,13 +211,14 @@ class _Peer:
             if not self._queue:
                 self._wake.clear()
                 await self._wake.wait()
+                continue  # The connection may have ended meanwhile, and a closed transport refuses bytes by raising.
             messages, self._queue = self._queue, []
             parts = []
             for message in messages:
                 data = encode_message(message)
                 parts.append(_LENGTH.pack(len(data)))
                 parts.append(data)
-            writer.write(b"".join(parts))
+            send(writer, b"".join(parts))
             async with asyncio.timeout(30):
                 await writer.drain()
         raise ConnectionResetError
