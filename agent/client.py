@@ -6,14 +6,16 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from gossip.consul import admission, client_tags, parse_server
 from gossip.core import LAN, LOCAL, Member, MemberEvent, Settings, Status
 from gossip.driver import Event, Gossip
 from model.codec import Wire
-from model.errors import NO_SERVERS, RpcError
+from model.errors import NO_PATH_TO_DATACENTER, NO_SERVERS, RpcError
 from model.structs.base import Query
+from model.structs.operator import SnapshotRequest, SnapshotResponse
+from rpc import snapshot_stream
 from rpc.pool import Pool
 from rpc.router import Router, may_repeat
 
@@ -112,6 +114,21 @@ class Client:
                         raise RpcError(text) from None
                     raise RpcError(f"rpc error making call: {error}") from None
             await asyncio.sleep(hold / 16 * random.random())
+
+    async def snapshot(
+        self, request: SnapshotRequest, archive: IO[bytes]
+    ) -> tuple[SnapshotResponse, IO[bytes]]:
+        """Ask a server to save or restore the whole state. Raises RpcError."""
+        if request.datacenter.lower() != self.datacenter.lower():
+            raise RpcError(NO_PATH_TO_DATACENTER)
+        address = self.router.pick(asyncio.get_running_loop().time())
+        if address is None:
+            raise RpcError(NO_SERVERS)
+        try:
+            return await snapshot_stream.ask(address, request, archive, self.pool.source)
+        except ConnectionError as error:
+            self.router.failed(address)
+            raise RpcError(f"rpc error making call: {error}") from None
 
     def members(self) -> list[Member]:
         """The pool's members by name."""

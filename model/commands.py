@@ -52,6 +52,8 @@ class CommandType(IntEnum):
     PEERING = 35
     PEERING_TRUST_BUNDLE = 38
     PEERING_SECRET = 40
+    RESTORE = 100
+    """Ours alone: the archive's index as u64 (big-endian), then the records of a snapshot that replace the state."""
 
 
 SNAPSHOT_ORDER: tuple[int, ...] = (

@@ -1,7 +1,7 @@
 """The server's port: the first byte of a connection says what follows.
 
-00 calls one after another, 01 Raft, 04 yamux with calls on every stream. Other bytes, and connections that say nothing
-in time, are closed.
+00 calls one after another, 01 Raft, 04 yamux with calls on every stream, 05 one snapshot request. Other bytes, and
+connections that say nothing in time, are closed.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from typing import Any
 from model.codec import WireError, from_wire
 from model.errors import RpcError
 from model.methods import METHODS
+from rpc import snapshot_stream
 from rpc.messages import OutOfData, ValueReader, encode_answer
 from rpc.session import Session, Stream
 from rpc.streams import send
@@ -29,11 +30,14 @@ StreamHandler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable
 
 
 class Listener:
-    """Serves one port. `dispatch(method, args)` answers calls; `raft(reader, writer)` takes Raft's connections."""
+    """Serves one port. `dispatch(method, args)` answers calls, `raft(reader, writer)` takes Raft's connections,
+    `snapshot(request, archive)` answers snapshot requests.
+    """
 
-    def __init__(self, dispatch: Dispatch, raft: StreamHandler) -> None:
+    def __init__(self, dispatch: Dispatch, raft: StreamHandler, snapshot: snapshot_stream.Answer) -> None:
         self._dispatch = dispatch
         self._raft = raft
+        self._snapshot = snapshot
         self._server: asyncio.Server | None = None
         self._per_client: Counter[str] = Counter()
         self._sessions: set[Session] = set()
@@ -89,6 +93,11 @@ class Listener:
                 await session.wait_closed()
             finally:
                 self._sessions.discard(session)
+        elif first == b"\x05":
+            try:
+                await snapshot_stream.serve(reader, writer, self._snapshot)
+            except WireError as error:
+                log.warning("refused a snapshot request from %s: %s", client, error)
         elif first == b"\x00":
             await self._calls(lambda: reader.read(65536), lambda data: _write(writer, data))
         else:

@@ -29,7 +29,7 @@ class Pool:
     """Calls to servers by `ip:port`. `source` is the local address to dial from, if one is wanted."""
 
     def __init__(self, source: str = "") -> None:
-        self._source = (source, 0) if source else None
+        self.source = (source, 0) if source else None
         self._connections: dict[str, _Connection] = {}
         self._dialling: dict[str, asyncio.Lock] = {}
         self._sequence = itertools.count(1)
@@ -76,7 +76,7 @@ class Pool:
             try:
                 async with asyncio.timeout(DIAL_TIMEOUT):
                     reader, writer = await asyncio.open_connection(
-                        host.strip("[]"), int(port), local_addr=self._source
+                        host.strip("[]"), int(port), local_addr=self.source
                     )
             except TimeoutError:
                 raise ConnectionRefusedError(f"{address} does not answer") from None

@@ -5,7 +5,10 @@ fails changes nothing and its error becomes the proposal's result. A snapshot is
 written by a thread in Consul's record format; a restore decodes everything into a new store before the old one goes.
 """
 
+import contextlib
+import io
 import logging
+import struct
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
@@ -27,6 +30,12 @@ log = logging.getLogger("lictor.fsm")
 MAX_RECORD = 512 << 20
 """Bytes that one record of a snapshot may take."""
 _NO_CHUNKS: dict[str, Any] = {"ChunkMap": {}}
+_ARCHIVE_INDEX = struct.Struct(">BQ")
+
+
+def restore_command(archive_index: int, records: bytes) -> bytes:
+    """The command that replaces the state of every server by an archive's records."""
+    return _ARCHIVE_INDEX.pack(CommandType.RESTORE, archive_index) + records
 
 
 class Fsm:
@@ -38,6 +47,9 @@ class Fsm:
     def __init__(self, store: Store | None = None) -> None:
         self.store = store or Store()
         self.on_restore: list[Callable[[], None]] = []
+        self.index_offset = 0
+        """What is added to the log's indexes, so that indexes of the state never fall below those of a restored one."""
+        self._prepared: tuple[bytes, Store] | None = None
         self._commands = self._collect()
 
     def _collect(self) -> dict[int, Command]:
@@ -47,9 +59,11 @@ class Fsm:
 
     def apply(self, index: int, term: int, command: bytes) -> Any:
         """Carry out a command and return its result. Raises RpcError when it fails; then nothing has changed."""
+        if command[:1] == bytes((CommandType.RESTORE,)):
+            return self._replace(index, command)
         store = self.store
         try:
-            result = self._carry_out(index, command)
+            result = self._carry_out(index + self.index_offset, command)
         except RpcError:
             store.journal.rollback()
             raise
@@ -91,9 +105,16 @@ class Fsm:
     # Snapshots
 
     def snapshot(self) -> Callable[[BinaryIO], None]:
-        """Capture the rows; the function that is returned writes the records and may run in a thread."""
+        """Capture this server's state, for itself and its peers; see `export`."""
+        return self._writer({"IndexOffset": self.index_offset} if self.index_offset else {})
+
+    def export(self) -> Callable[[BinaryIO], None]:
+        """Capture the rows; the function that is returned writes the records of an archive and may run in a thread."""
+        return self._writer({})
+
+    def _writer(self, more: dict[str, int]) -> Callable[[BinaryIO], None]:
         captured = list(_capture(self.store))
-        header = pack_builtins({"LastIndex": self.store.indexes.highest()})
+        header = pack_builtins({**more, "LastIndex": self.store.indexes.highest()})
 
         def write(target: BinaryIO) -> None:
             target.write(header)
@@ -106,16 +127,45 @@ class Fsm:
 
     def restore(self, source: BinaryIO) -> None:
         """Replace the state by a snapshot's. Raises RpcError and changes nothing when a record cannot be read."""
+        store, header = self.decode(source)
+        self.index_offset = header.get("IndexOffset", 0)
+        self._use(store)
+
+    def decode(self, source: BinaryIO) -> tuple[Store, dict[str, Any]]:
+        """A new store from a snapshot's records, and their header; may run in a thread. Raises RpcError."""
         store = Store(self.store.watches, self.store.clock)
         try:
-            load(store, source)
+            return store, load(store, source)
         except (WireError, RpcError, ValueError, TypeError, msgpack.exceptions.UnpackException) as error:
             raise RpcError(f"failed to restore snapshot: {error}") from None
+
+    def _use(self, store: Store) -> None:
         self.store = store
         self._commands = self._collect()
         for hook in self.on_restore:
             hook()
         store.watches.fire_all()
+
+    def prepare(self, command: bytes) -> None:
+        """Decode the records of a restore in a thread, before it is applied; errors are raised by `apply`."""
+        if command[:1] == bytes((CommandType.RESTORE,)) and len(command) >= _ARCHIVE_INDEX.size:
+            with contextlib.suppress(RpcError):
+                self._prepared = (command, self.decode(io.BytesIO(command[_ARCHIVE_INDEX.size :]))[0])
+
+    def _replace(self, index: int, command: bytes) -> int:
+        """Carry out a restore; returns the index that the state has from now on."""
+        if len(command) < _ARCHIVE_INDEX.size:
+            raise RpcError("failed to apply request: the restore is cut short")
+        _, archive_index = _ARCHIVE_INDEX.unpack_from(command)
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None and prepared[0] is command:
+            store = prepared[1]
+        else:
+            store, _ = self.decode(io.BytesIO(command[_ARCHIVE_INDEX.size :]))
+        highest = max(archive_index, store.indexes.highest())
+        self.index_offset = max(self.index_offset, highest + 1 - index)
+        self._use(store)
+        return index + self.index_offset
 
 
 def _as_is(value: Any) -> Any:
@@ -140,16 +190,17 @@ def _capture(store: Store) -> Iterator[tuple[int, list[Any], Callable[[Any], Any
             yield kind, kept.get(kind, []), _as_is
 
 
-def load(store: Store, source: BinaryIO) -> None:
-    """Read a snapshot's records into an empty store.
+def load(store: Store, source: BinaryIO) -> dict[str, Any]:
+    """Read a snapshot's records into an empty store; returns the header.
 
     Raises WireError, ValueError or RpcError saying what is wrong; then the store must not be used.
     """
     unpacker = msgpack.Unpacker(
         source, raw=False, unicode_errors="surrogateescape", strict_map_key=False, max_buffer_size=MAX_RECORD
     )
-    header = _next(unpacker, "its header")
-    if not isinstance(header, dict) or not isinstance(header.get("LastIndex", 0), int):
+    header: dict[str, Any] = _next(unpacker, "its header")
+    numbers = [header.get(name, 0) for name in ("LastIndex", "IndexOffset")] if isinstance(header, dict) else [""]
+    if not all(isinstance(number, int) and number >= 0 for number in numbers):
         raise ValueError("the snapshot does not begin with a header")
     records: dict[int, Record] = {
         int(record.kind): record for part in store.parts for record in part.records()
@@ -180,6 +231,7 @@ def load(store: Store, source: BinaryIO) -> None:
         store.indexes.set(entry.value, entry.key)
     store.catalog.connect_floor = store.indexes.get("services", "nodes", "checks")
     store.journal.finish()
+    return header
 
 
 def _next(unpacker: Any, what: str) -> Any:

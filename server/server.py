@@ -8,17 +8,20 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from gossip.consul import ServerInfo, admission, parse_server, server_tags
 from gossip.core import LAN, LOCAL, Member, MemberEvent, Settings, Status, Timing
 from gossip.driver import Event, Gossip
 from model.codec import Wire
 from model.commands import CommandType, command
-from model.errors import RpcError
+from model.errors import NO_LEADER, NO_PATH_TO_DATACENTER, RpcError
 from model.structs.coordinate import Coordinate
+from model.structs.operator import SnapshotRequest, SnapshotResponse
+from rpc import snapshot_stream
 from rpc.listener import Listener
 from rpc.pool import Pool
+from server.endpoints import snapshot
 from server.endpoints.context import Limits, ServerMember
 from server.endpoints.dispatch import dispatch
 from server.fsm import Fsm
@@ -85,7 +88,7 @@ class Server:
         self.ca = CertificateAuthority(config.datacenter, lambda: self.fsm.store, self._apply, self.uuid)
         self.ca.initial_config = config.ca_config
         self.pool = Pool(config.bind if config.bind.startswith("127.") else "")
-        self.listener = Listener(self._remote_call, self._raft_connection)
+        self.listener = Listener(self._remote_call, self._raft_connection, self.snapshot)
         self.rpc_port = config.rpc_port
         self._gossip: Gossip | None = None
         self._raft: RaftNode | None = None
@@ -167,8 +170,8 @@ class Server:
         settings = Settings(
             config.node_name, config.advertise, config.gossip_port, {**tags, **config.extra_tags}, timing, self._admit
         )
-        snapshot = config.data_dir / "serf" / "local.snapshot" if config.data_dir else None
-        self._gossip = Gossip(settings, config.bind, snapshot)
+        remembered = config.data_dir / "serf" / "local.snapshot" if config.data_dir else None
+        self._gossip = Gossip(settings, config.bind, remembered)
         self._gossip.on_event(self._on_gossip)
         await self._gossip.start()
         self.spawn(self._rejoin())
@@ -299,6 +302,35 @@ class Server:
     async def forward(self, method: str, args: Wire, address: str) -> Any:
         """Make a call on another server."""
         return await self.pool.call(address, method, args)
+
+    async def snapshot(
+        self, request: SnapshotRequest, archive: IO[bytes]
+    ) -> tuple[SnapshotResponse, IO[bytes]]:
+        """Save or restore the whole state, here or on the leader; see `server.endpoints.snapshot`. Raises RpcError."""
+        if request.datacenter.lower() != self.datacenter.lower():
+            raise RpcError(NO_PATH_TO_DATACENTER)
+        stale = request.allow_stale and request.op == snapshot_stream.SAVE
+        deadline = time.monotonic() + self.limits.hold_timeout
+        while True:
+            leader = self.raft.leader
+            if (stale and leader is not None) or (self.raft.is_leader and self.raft.ready_for_reads):
+                return await snapshot.carry_out(self, request, archive)
+            if leader is not None and leader.address and not self.raft.is_leader:
+                try:
+                    return await snapshot_stream.ask(leader.address, request, archive, self.pool.source)
+                except ConnectionError as error:
+                    raise RpcError(f"rpc error making call: {error}") from None
+            if time.monotonic() >= deadline:
+                raise RpcError(NO_LEADER)
+            await asyncio.sleep(self.limits.hold_timeout / 64)
+
+    async def lead_again(self) -> None:
+        """Begin the leader's duties anew on a state that was replaced."""
+        if self._leader_loop is not None:
+            try:
+                await self._leader_loop.again()
+            except TimeoutError:
+                raise RpcError("the snapshot is restored, but the leader's duties were not taken up in time") from None
 
     async def _raft_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._transport is not None:

@@ -233,6 +233,15 @@ COMMANDS: dict[str, Command] = {
             F("tagged-address", "name=address[:port]; may be given several times.", "list"),
         ),
     ),
+    "snapshot inspect": Command(
+        "snapshot",
+        "inspect",
+        "Shows what a snapshot file holds.",
+        (F("format", "pretty or json.", default="pretty"),),
+        http=False,
+    ),
+    "snapshot restore": Command("snapshot", "restore", "Replaces the cluster's state by a snapshot file."),
+    "snapshot save": Command("snapshot", "save", "Saves the cluster's state to a file."),
     "validate": Command(
         "misc",
         "validate",

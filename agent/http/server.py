@@ -15,7 +15,19 @@ from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
 
-from agent.http import agent_api, catalog, config_entries, connect, intentions, internal, kv, operator, query, session
+from agent.http import (
+    agent_api,
+    catalog,
+    config_entries,
+    connect,
+    intentions,
+    internal,
+    kv,
+    operator,
+    query,
+    session,
+    snapshot,
+)
 from agent.http.routing import JSON, ROUTES, TEXT, ApiRequest, ApiResponse, HttpError, missing_slash_paths
 from model.errors import ACL_NOT_FOUND, PERMISSION_DENIED, RATE_LIMITED, RpcError
 from model.gojson import encode_json
@@ -26,7 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("lictor.agent.http")
 
-MODULES = (agent_api, catalog, config_entries, connect, intentions, internal, kv, operator, query, session)
+MODULES = (agent_api, catalog, config_entries, connect, intentions, internal, kv, operator, query, session, snapshot)
 NOT_FOUND_API = "Invalid URL path: not a recognized HTTP API endpoint\n"
 NOT_FOUND = "Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'\n"
 MAX_CONNECTIONS_PER_CLIENT = 200

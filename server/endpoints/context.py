@@ -75,6 +75,14 @@ class Raft(Protocol):
         """All members."""
 
     @property
+    def configuration_index(self) -> int:
+        """The index of the log at which the members changed last."""
+
+    @property
+    def applied(self) -> tuple[int, int]:
+        """Index and term of the last entry that the state machine has seen."""
+
+    @property
     def last_contact(self) -> float:
         """Seconds since the leader was heard of; 0 on the leader."""
 
@@ -138,6 +146,9 @@ class Context(Protocol):
 
     def server_members(self) -> list[ServerMember]:
         """The servers of this datacenter in the gossip pool."""
+
+    async def lead_again(self) -> None:
+        """Begin the leader's duties anew on a state that was replaced; returns once they are taken up."""
 
     async def fire_event(self, name: str, payload: bytes) -> None:
         """Spread a user event (`payload` as Internal.EventFire carries it) through the gossip pool."""

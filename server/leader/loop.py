@@ -28,6 +28,17 @@ class LeaderLoop:
         self._members = members
         self._task: asyncio.Task[None] | None = None
         self._events: asyncio.Queue[MemberEvent] = asyncio.Queue()
+        self._established = asyncio.Event()
+
+    async def again(self, seconds: float = 30.0) -> None:
+        """Take up the duties anew, because the state was replaced; returns once the members are in it.
+
+        Does nothing on a server that does not lead. Raises TimeoutError.
+        """
+        if self._task is not None:
+            self.leadership(True)
+            async with asyncio.timeout(seconds):
+                await self._established.wait()
 
     def leadership(self, leads: bool) -> None:
         """Called by Raft."""
@@ -35,6 +46,7 @@ class LeaderLoop:
         if leads:
             log.info("cluster leadership acquired")
             self._events = asyncio.Queue()
+            self._established = asyncio.Event()
             self._task = asyncio.get_running_loop().create_task(self._run())
 
     def stop(self) -> None:
@@ -58,6 +70,7 @@ class LeaderLoop:
                 delay = RECONCILE_INTERVAL
                 try:
                     await reconciler.all(self._members())
+                    self._established.set()
                 except (RaftError, RpcError) as error:
                     log.warning("failed to reconcile: %s", error)
                     delay = RETRY

@@ -9,11 +9,12 @@ import time
 from gossip.consul import ServerInfo, parse_server
 from gossip.core import Member, Status
 from model.commands import CommandType
+from model.errors import RpcError
 from model.structs.catalog import HealthCheck, NodeService, Weights
 from model.structs.catalog_rpc import DeregisterRequest, RegisterRequest
 from server.endpoints.context import Context, propose
 from server.raft.driver import RaftNode, Server
-from server.raft.errors import ConfigurationError, RaftError
+from server.raft.errors import ConfigurationError
 from server.state.store import Store
 
 log = logging.getLogger("lictor.leader")
@@ -154,12 +155,15 @@ class Reconciler:
             await propose(self._context, CommandType.DEREGISTER, request)
 
     async def all(self, members: list[Member]) -> None:
-        """Bring everything in step; nodes whose members are forgotten go, too."""
+        """Bring everything in step; nodes whose members are forgotten go, too.
+
+        A member that the catalog refuses (another node has its name, say) does not keep the others waiting.
+        """
         for member in members:
             try:
                 await self.member(member)
-            except RaftError:
-                raise
+            except RpcError as error:
+                log.warning("failed to reconcile member %s: %s", member.name, error)
         known = {member.name.lower() for member in members}
         for check in [*self._context.fsm.store.catalog.checks]:
             if check.check_id == SERF_CHECK_ID and check.node.lower() not in known:

@@ -27,18 +27,20 @@ from server.raft.errors import (
     DiskFull,
     LeadershipLost,
     NotLeader,
-    ProposalRejected,
     ProposalTimeout,
+    RaftError,
     Stopped,
 )
 from server.raft.log import Storage
 from server.raft.messages import Configuration, Entry, Message, SnapshotMeta
+from server.raft.pieces import Assembler, split
 from server.raft.snapshot import Snapshots, StoredSnapshot
 from server.raft.transport import Transport
 
 log = logging.getLogger("lictor.raft")
 
-MAX_COMMAND = 32 << 20
+MAX_ENTRY = 4 << 20
+"""Bytes up to which a command is one entry; a larger one goes into the log in pieces."""
 CHUNK = 1 << 20
 APPLY_SLICE = 0.005
 """Seconds of applying after which other tasks get a turn."""
@@ -49,6 +51,9 @@ class StateMachine(Protocol):
 
     def apply(self, index: int, term: int, command: bytes) -> Any:
         """Carry out a command; what it returns or raises becomes the proposal's result."""
+
+    def prepare(self, command: bytes) -> None:
+        """Do the slow part of a command that came in pieces, in a thread, right before `apply`; changes no state."""
 
     def snapshot(self) -> Callable[[BinaryIO], None]:
         """Capture the state now, cheaply; the function that is returned writes it, in a thread."""
@@ -114,6 +119,8 @@ class RaftNode:
         self._core: Raft | None = None
         self._wake = asyncio.Event()
         self._pending: dict[int, _Pending] = {}
+        self._assembler = Assembler()
+        self._one_in_pieces = asyncio.Lock()
         self._appliers: list[tuple[int, asyncio.Future[int]]] = []
         self._reads: list[asyncio.Future[int]] = []
         self._asked_reads: set[asyncio.Future[int]] = set()
@@ -250,9 +257,22 @@ class RaftNode:
             LeadershipLost, ProposalTimeout: it may or may not take effect.
             Exception: what `apply` raised.
         """
-        if len(command) > MAX_COMMAND:
-            raise ProposalRejected(f"a command of {len(command)} bytes is larger than {MAX_COMMAND}")
+        if len(command) > MAX_ENTRY:
+            return await self._propose_in_pieces(command, timeout)
         return await self._propose(command, m.COMMAND, timeout)
+
+    async def _propose_in_pieces(self, command: bytes, timeout: float) -> Any:
+        """Commit piece by piece, so that other entries and heartbeats go on between; `timeout` is for each piece."""
+        async with self._one_in_pieces:
+            result: Any = None
+            try:
+                for piece in split(command, self._random(1 << 62)):
+                    result = await self._propose(piece, m.PIECE, timeout)
+            except BaseException:
+                with contextlib.suppress(RaftError):
+                    self.core.propose(b"", m.NOOP)  # Clears what every server holds of the command.
+                raise
+            return result
 
     async def _propose(self, data: bytes, kind: int, timeout: float) -> Any:
         if self._stopped:
@@ -368,6 +388,17 @@ class RaftNode:
         if self.is_leader:
             return 0.0
         return asyncio.get_running_loop().time() - self._heard
+
+    @property
+    def configuration_index(self) -> int:
+        """The index of the log at which the members changed last."""
+        return self.core.configuration_index
+
+    @property
+    def applied(self) -> tuple[int, int]:
+        """Index and term of the last entry that the state machine has seen."""
+        index = self.core.applied
+        return index, self.core.log.term(index) or 0
 
     @property
     def applied_index(self) -> int:
@@ -511,6 +542,14 @@ class RaftNode:
                     result = self._fsm.apply(entry.index, entry.term, entry.data)
                 except Exception as raised:  # Deterministic, so the same on every server: it is the command's result.
                     error = raised
+            elif entry.kind == m.PIECE:
+                self._bytes_since_snapshot += len(entry.data)
+                try:
+                    result = await self._apply_piece(entry)
+                except Exception as raised:
+                    error = raised
+            elif entry.kind == m.NOOP:
+                self._assembler.clear()
             core.applied = entry.index
             pending = self._pending.pop(entry.index, None)
             if pending is not None and not pending.future.done():
@@ -526,6 +565,16 @@ class RaftNode:
         if entries:
             self._settle_appliers()
             self._consider_snapshot()
+
+    async def _apply_piece(self, entry: Entry) -> Any:
+        whole = self._assembler.add(entry.data)
+        if whole is None:
+            return None
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, self._fsm.prepare, whole)
+            return self._fsm.apply(entry.index, entry.term, whole)
+        finally:
+            self._assembler.clear()  # Not earlier: a snapshot taken meanwhile would lack the command's beginning.
 
     def _when_applied(self, index: int, future: asyncio.Future[int]) -> None:
         if self.core.applied >= index:
@@ -599,7 +648,7 @@ class RaftNode:
             core = self.core
             index = core.applied
             term = core.log.term(index)
-            if term is None or index == self._snapshot_index:
+            if term is None or index == self._snapshot_index or self._assembler.unfinished:
                 return
             self._bytes_since_snapshot = 0
             configuration, configuration_index = core.configuration, core.configuration_index
@@ -716,6 +765,7 @@ class RaftNode:
         source = await loop.run_in_executor(None, self._snapshots.open, stored)
         with contextlib.closing(source):
             self._fsm.restore(source)
+        self._assembler.clear()
         core = self.core
         state = m.HardState(core.term, core.vote, core.commit)
         await loop.run_in_executor(self._executor, self._storage.reset, state, meta.index, meta.term)

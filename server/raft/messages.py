@@ -20,7 +20,7 @@ COMMAND: Final = 0  # bytes for the state machine
 NOOP: Final = 1  # what a new leader commits first
 CONFIGURATION: Final = 2  # an encoded `Configuration`; in force as soon as it is in the log
 BARRIER: Final = 3  # nothing; proves that everything before it is applied
-RESTORE: Final = 4  # a piece of a state that replaces the present one; see driver.restore_user_snapshot
+PIECE: Final = 4  # a part of a command that is too large for one entry; see `server.raft.pieces`
 
 
 class Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):

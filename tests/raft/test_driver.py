@@ -29,6 +29,9 @@ class Lines:
         self.lines.append(command)
         return len(self.lines)
 
+    def prepare(self, command: bytes) -> None:
+        pass
+
     def snapshot(self) -> Callable[[BinaryIO], None]:
         lines = list(self.lines)
 

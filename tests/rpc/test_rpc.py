@@ -103,7 +103,7 @@ async def _dispatch(method: str, args: Any) -> Any:
 
 
 async def test_calls_over_a_real_socket() -> None:
-    listener = Listener(_dispatch, _nothing)
+    listener = Listener(_dispatch, _nothing, _nothing)
     address = f"127.0.0.1:{await listener.start('127.0.0.1', 0)}"
     pool = Pool()
     replies = await asyncio.gather(*(pool.call(address, "KVS.Get", KeyRequest(key=f"k{n}")) for n in range(20)))
@@ -119,7 +119,7 @@ async def test_calls_over_a_real_socket() -> None:
 
 
 async def test_rubbish_closes_one_connection_and_no_other() -> None:
-    listener = Listener(_dispatch, _nothing)
+    listener = Listener(_dispatch, _nothing, _nothing)
     port = await listener.start("127.0.0.1", 0)
     pool = Pool()
     await pool.call(f"127.0.0.1:{port}", "Status.Ping", Empty())

@@ -17,7 +17,7 @@ from model.errors import RpcError
 from model.structs.coordinate import Coordinate, CoordinateVector
 from model.structs.kv import DirEntry, KVSRequest
 from model.structs.txn import TxnKVOp, TxnOp, TxnRequest
-from server.fsm import Fsm
+from server.fsm import Fsm, restore_command
 from tests.state.helpers import Machine, check, service
 
 SNAPSHOTS = Path("../shared/protocols")
@@ -189,3 +189,45 @@ def test_a_transaction_is_all_or_nothing() -> None:
     reply = machine.apply(CommandType.TXN, TxnRequest(ops=ops[:1]))
     assert reply.errors is None and reply.results[0].kv.value is None
     assert watch.count == 1
+
+
+def test_a_restore_replaces_the_state_and_indexes_go_on_above_the_archive() -> None:
+    old = Machine()
+    for number in range(40):
+        old.apply(CommandType.KVS, KVSRequest(op="set", dir_ent=DirEntry(key=f"a/{number}", value=b"1")))
+    target = io.BytesIO()
+    old.fsm.export()(target)
+
+    new = Machine()
+    new.apply(CommandType.KVS, KVSRequest(op="set", dir_ent=DirEntry(key="gone", value=b"1")))
+    restored = restore_command(1000, target.getvalue())
+    new.fsm.prepare(restored)
+    after = new.fsm.apply(2, 1, restored)
+    assert after == 1001
+    assert new.fsm.store.kv.get("gone")[0] is None and len(new.fsm.store.kv.under("")[0]) == 40
+    new.fsm.apply(3, 1, command(CommandType.KVS, KVSRequest(op="set", dir_ent=DirEntry(key="new", value=b"2"))))
+    written = new.fsm.store.kv.get("new")[0]
+    assert written is not None and written.modify_index == 1002
+
+    # A server's own snapshot remembers how its indexes stand to the log's; an archive for others does not.
+    own, archive = io.BytesIO(), io.BytesIO()
+    new.fsm.snapshot()(own)
+    new.fsm.export()(archive)
+    assert records(archive.getvalue())[0][1] == {"LastIndex": 1002}
+    again = Fsm()
+    again.restore(io.BytesIO(own.getvalue()))
+    again.apply(4, 1, command(CommandType.KVS, KVSRequest(op="set", dir_ent=DirEntry(key="next", value=b"3"))))
+    row = again.store.kv.get("next")[0]
+    assert row is not None and row.modify_index == 1003
+
+
+@pytest.mark.parametrize("records_of", [b"", b"\x80\x02\xc1", b"\x80\xcc\xfa\x80", b"\x93"])
+def test_a_restore_of_bad_records_changes_nothing(records_of: bytes) -> None:
+    machine = Machine()
+    machine.apply(CommandType.KVS, KVSRequest(op="set", dir_ent=DirEntry(key="kept", value=b"1")))
+    bad = restore_command(5, records_of)
+    machine.fsm.prepare(bad)
+    with pytest.raises(RpcError, match="failed to restore snapshot"):
+        machine.fsm.apply(9, 1, bad)
+    assert machine.fsm.store.kv.get("kept")[0] is not None
+    assert machine.fsm.index_offset == 0
