@@ -149,6 +149,7 @@ class Agent:
                     bootstrap=config.bootstrap,
                     bootstrap_expect=config.bootstrap_expect,
                     raft_multiplier=config.raft_multiplier,
+                    lease_reads=config.lease_reads,
                     fast=config.dev,
                     limits=Limits(config.default_query_time, config.max_query_time, config.rpc_hold_timeout),
                     ca_config=config.ca_config,

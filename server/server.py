@@ -57,17 +57,18 @@ class ServerConfig:
     bootstrap: bool = False
     bootstrap_expect: int = 0
     raft_multiplier: int = 5
+    lease_reads: bool = False
     fast: bool = False
     limits: Limits = field(default_factory=Limits)
     ca_config: dict[str, Any] = field(default_factory=dict)
     extra_tags: dict[str, str] = field(default_factory=dict)
 
 
-def raft_timing(multiplier: int, fast: bool) -> RaftConfig:
+def raft_timing(multiplier: int, fast: bool, lease_reads: bool) -> RaftConfig:
     """Raft's times for Consul's `raft_multiplier`: 1 is the fastest, 5 the default."""
     if fast:
-        return RaftConfig(heartbeat=0.04, election=0.2)
-    return RaftConfig(heartbeat=0.03 * multiplier, election=0.12 * multiplier)
+        return RaftConfig(heartbeat=0.04, election=0.2, lease_reads=lease_reads)
+    return RaftConfig(heartbeat=0.03 * multiplier, election=0.12 * multiplier, lease_reads=lease_reads)
 
 
 class Server:
@@ -140,7 +141,7 @@ class Server:
             snapshots=snapshots,
             transport=self._transport,
             fsm=self.fsm,
-            config=raft_timing(config.raft_multiplier, config.fast),
+            config=raft_timing(config.raft_multiplier, config.fast, config.lease_reads),
             random=random.randrange,
         )
         self._leader_loop = LeaderLoop(self, self._raft, self.members)

@@ -372,6 +372,7 @@ def build(read: Reader, dev: bool) -> Config:
         log_json=read.flag("log_json"),
         log_file=read.text("log_file"),
         raft_multiplier=performance.number("raft_multiplier", 5),
+        lease_reads=performance.flag("lease_reads"),
         leave_on_terminate=read.flag("leave_on_terminate", not server),
         skip_leave_on_interrupt=read.flag("skip_leave_on_interrupt", server),
         enable_script_checks=read.flag("enable_script_checks"),

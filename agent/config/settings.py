@@ -95,6 +95,7 @@ class Config(msgspec.Struct, frozen=True):
     log_json: bool = False
     log_file: str = ""
     raft_multiplier: int = 5
+    lease_reads: bool = False
     leave_on_terminate: bool = False
     skip_leave_on_interrupt: bool = False
     enable_script_checks: bool = False
