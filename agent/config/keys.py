@@ -59,7 +59,9 @@ NESTED = {
     "http_config": frozenset(
         ("block_endpoints", "response_headers", "allow_write_http_from", "use_cache", "max_header_bytes")
     ),
-    "performance": frozenset(("raft_multiplier", "lease_reads", "leave_drain_time", "rpc_hold_timeout", "grpc_keepalive_interval")),
+    "performance": frozenset(
+        ("raft_multiplier", "lease_reads", "leave_drain_time", "rpc_hold_timeout", "grpc_keepalive_interval")
+    ),
     "ui_config": frozenset(
         (
             *("enabled", "dir", "content_path", "metrics_provider", "metrics_provider_files", "metrics_proxy"),
