@@ -217,8 +217,8 @@ def test_what_clients_see_under_faults_is_linearizable(tmp_path: Path, capsys: p
     began = time.monotonic()
     with cluster_with_small_disk(tmp_path) as (cluster, disk):
         cluster.start()
-        keys = [f"reg/{number}" for number in range(8 if LONG else 5)]
-        clients = Clients(cluster.clients, [server.host for server in cluster.servers], keys, SEED, 8 if LONG else 5)
+        keys = [f"reg/{number}" for number in range(4)]
+        clients = Clients(cluster.clients, [server.host for server in cluster.servers], keys, SEED, 4 * SERVERS)
         faults = Faults(cluster, disk, chance)
         made: Counter[str] = Counter()
         written: Counter[str] = Counter()
