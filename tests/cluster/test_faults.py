@@ -27,7 +27,7 @@ from tests.support.load import Clients, Record, missing
 from tests.support.netns import Network, SmallDisk
 from tests.support.servers import Cluster, ServerInNamespace
 
-SHORT = 8
+SHORT = 10
 FAULTS = int(os.environ.get("LICTOR_FAULTS", SHORT))
 LONG = FAULTS > SHORT
 SEED = int(os.environ.get("LICTOR_FAULT_SEED", "0")) or random.randrange(1, 1 << 32)
@@ -36,7 +36,7 @@ RECOVERY = 30.0
 """Seconds within which the healed cluster must take writes through every server."""
 DISK_BYTES = 12 << 20
 """Less than the log reserves ahead, so that a full disk shows at the next write."""
-MAJORITY_GOES_ON = ("partition", "one-way", "delay", "pause", "disk-full")
+MAJORITY_GOES_ON = ("partition", "moving", "one-way", "delay", "pause", "lonely-pause", "disk-full")
 """Faults during which most servers reach each other, so that writes go on."""
 FULL = "no writes until space returns"
 
@@ -50,10 +50,12 @@ class Faults:
         self.chance = chance
         self.kinds: dict[str, Callable[[], str]] = {
             "partition": self.partition,
+            "moving": self.moving_partition,
             "one-way": self.one_way,
             "loss": self.loss,
             "delay": self.delay,
             "pause": self.pause,
+            "lonely-pause": self.lonely_pause,
             "kill": self.kill,
             "kill-all": self.kill_all,
             "disk-full": self.disk_full,
@@ -95,6 +97,20 @@ class Faults:
         self.cluster.network.heal()
         return names(alone)
 
+    def moving_partition(self) -> str:
+        """One minority after the other is cut off, without peace between: a majority needs who was away just before."""
+        trail = []
+        for _ in range(3):
+            away = self.minority()
+            others = [server.on for server in self.cluster.servers if server not in away]
+            self.cluster.network.heal()
+            for server in away:
+                server.on.cut(others)
+            trail.append(names(away))
+            self.wait(0.7, 1.5)
+        self.cluster.network.heal()
+        return ", then ".join(trail)
+
     def one_way(self) -> str:
         """One server is heard but hears nobody, or the other way round."""
         server = self.victim()
@@ -128,6 +144,20 @@ class Faults:
             self.wait()
         finally:
             server.signal(signal.SIGCONT)
+        return server.on.name
+
+    def lonely_pause(self) -> str:
+        """The leader is cut off and paused, and goes on before it can hear that there is another: may it answer?"""
+        server = self.cluster.leader() or self.victim()
+        others = self.cluster.others(server)
+        server.signal(signal.SIGSTOP)
+        try:
+            server.on.cut(others)
+            self.wait()
+        finally:
+            server.signal(signal.SIGCONT)
+        self.wait(0.3, 0.6)
+        self.cluster.network.heal()
         return server.on.name
 
     def kill(self) -> str:

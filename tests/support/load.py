@@ -91,7 +91,7 @@ class Clients:
                 while not self._stopping.is_set():
                     number += 1
                     self._one(f"{client}.{number}", chance, seen)
-                    self._stopping.wait(chance.uniform(0.005, 0.06))
+                    self._stopping.wait(chance.uniform(0.002, 0.03))
         except BaseException as error:
             self._failures.append(error)
 
