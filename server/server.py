@@ -97,6 +97,7 @@ class Server:
         self._leader_loop: LeaderLoop | None = None
         self._warned: set[str] = set()
         self._stopped = False
+        self._serving = asyncio.Event()
         self._background: set[asyncio.Task[None]] = set()
 
     # Life
@@ -111,6 +112,7 @@ class Server:
         self.rpc_port = await self.listener.start(config.bind, config.rpc_port)
         try:
             await self._start_raft()
+            self._serving.set()
             await self._start_gossip()
         except BaseException:
             await self.stop()
@@ -298,7 +300,17 @@ class Server:
         return await dispatch(self, method, args)
 
     async def _remote_call(self, method: str, args: Any) -> Any:
+        await self._until_serving()
         return await dispatch(self, method, args)
+
+    async def _until_serving(self) -> None:
+        """Hold what arrives between the opening of the port and the end of reading the disk. Raises RpcError."""
+        if not self._serving.is_set():
+            try:
+                async with asyncio.timeout(self.limits.hold_timeout):
+                    await self._serving.wait()
+            except TimeoutError:
+                raise RpcError(NO_LEADER) from None
 
     async def forward(self, method: str, args: Wire, address: str) -> Any:
         """Make a call on another server."""
@@ -310,6 +322,7 @@ class Server:
         """Save or restore the whole state, here or on the leader; see `server.endpoints.snapshot`. Raises RpcError."""
         if request.datacenter.lower() != self.datacenter.lower():
             raise RpcError(NO_PATH_TO_DATACENTER)
+        await self._until_serving()
         stale = request.allow_stale and request.op == snapshot_stream.SAVE
         deadline = time.monotonic() + self.limits.hold_timeout
         while True:

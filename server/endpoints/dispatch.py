@@ -34,7 +34,10 @@ async def dispatch(context: Context, method: str, args: Wire, *, may_forward: bo
             raise RpcError(f"rpc: {method} takes the options of a query")
         raft = context.raft
         if raft.is_leader and raft.ready_for_reads:
-            return await run_read(context, function, args)
+            try:
+                return await _here(context, method, args)
+            except NotLeader:  # Leadership went while the read was to prove it: the next leader answers.
+                return await _on_leader(context, method, args, may_forward)
         if args.allow_stale and not args.require_consistent and raft.leader is not None:
             return await run_read(context, function, args)
         return await _on_leader(context, method, args, may_forward)
