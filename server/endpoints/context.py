@@ -58,6 +58,12 @@ class Raft(Protocol):
     async def remove_server(self, server_id: str, timeout: float = 30.0) -> None:
         """Take a server out of the configuration."""
 
+    async def add_server(self, server: Server, timeout: float = 30.0) -> None:
+        """Add a server, or change its address or its right to vote."""
+
+    async def transfer_leadership(self, target: str | None = None, timeout: float = 10.0) -> None:
+        """Hand leadership to another voter: `target`, or the one that is furthest."""
+
     @property
     def is_leader(self) -> bool:
         """Whether this server leads, as far as it knows."""

@@ -13,6 +13,7 @@ from model.errors import RpcError
 from model.gotime import GoTime
 from model.structs.base import Empty
 from model.structs.operator import (
+    DEFAULT_AUTOPILOT,
     AutopilotConfig,
     AutopilotHealth,
     AutopilotHealthReply,
@@ -88,7 +89,9 @@ class Asker(Protocol):
 class Autopilot:
     """What is known of the servers; filled by `observe` while this server leads."""
 
-    def __init__(self) -> None:
+    def __init__(self, initial: AutopilotConfig = DEFAULT_AUTOPILOT) -> None:
+        self.initial = initial
+        """The settings of a cluster that has none yet."""
         self._seen: dict[str, Observation] = {}
 
     def clear(self) -> None:

@@ -12,16 +12,10 @@ from model.codec import pack_builtins, to_wire
 from model.commands import CommandType
 from model.errors import RpcError
 from model.structs.kv import TombstoneRequest
-from model.structs.operator import (
-    AutopilotConfig,
-    AutopilotSetConfigRequest,
-    SystemMetadataEntry,
-    SystemMetadataRequest,
-)
+from model.structs.operator import AutopilotSetConfigRequest, SystemMetadataEntry, SystemMetadataRequest
 from model.structs.session import Session, SessionRequest
 from server.endpoints import status
 from server.endpoints.context import Context, propose
-from server.endpoints.operator import DEFAULT_AUTOPILOT
 from server.leader import autopilot
 from server.raft.errors import RaftError
 
@@ -77,12 +71,12 @@ class Housekeeping:
                 await asyncio.sleep(SESSION_PERIOD)
 
     async def set_markers(self) -> None:
-        """Note what this version of the state can do, and autopilot's defaults, unless that was done before."""
+        """Note what this version of the state can do, and autopilot's first settings, unless that was done before."""
         context = self._context
         store = context.fsm.store
         if store.autopilot.config is None:
-            config: AutopilotConfig = DEFAULT_AUTOPILOT
-            await propose(context, CommandType.AUTOPILOT, AutopilotSetConfigRequest(config=config))
+            initial = AutopilotSetConfigRequest(config=context.autopilot.initial)
+            await propose(context, CommandType.AUTOPILOT, initial)
         for key, value in MARKERS.items():
             if store.metadata.value(key) != value:
                 entry = SystemMetadataEntry(key=key, value=value)
@@ -117,7 +111,7 @@ class Housekeeping:
             node = catalog.nodes.get(row.name.lower())
             members[row.id] = autopilot.Member(row.name, row.status, row.version, node.meta if node else row.meta)
         stats = await autopilot.ask_all(context, context.raft.servers, leader.id, status.own_stats(context))
-        config = context.fsm.store.autopilot.config or DEFAULT_AUTOPILOT
+        config = context.fsm.store.autopilot.config or context.autopilot.initial
         now = context.now_nanoseconds() / 1e9
         context.autopilot.observe(context.raft.servers, members, stats, leader.id, config, now)
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from model.structs.operator import AutopilotConfig, AutopilotSetConfigRequest, AutopilotStats
-from server.endpoints.operator import DEFAULT_AUTOPILOT
+from model.structs.operator import DEFAULT_AUTOPILOT, AutopilotConfig, AutopilotSetConfigRequest, AutopilotStats
 from server.leader.autopilot import Autopilot, Member, is_healthy
 from server.leader.housekeeping import Housekeeping
 from server.raft.driver import Server
