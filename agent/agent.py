@@ -152,6 +152,7 @@ class Agent:
                     fast=config.dev,
                     limits=Limits(config.default_query_time, config.max_query_time, config.rpc_hold_timeout),
                     ca_config=config.ca_config,
+                    autopilot=config.autopilot,
                     extra_tags=self._port_tags(),
                 )
             )

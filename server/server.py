@@ -17,7 +17,7 @@ from model.codec import Wire
 from model.commands import CommandType, command
 from model.errors import NO_LEADER, NO_PATH_TO_DATACENTER, RpcError
 from model.structs.coordinate import Coordinate
-from model.structs.operator import SnapshotRequest, SnapshotResponse
+from model.structs.operator import DEFAULT_AUTOPILOT, AutopilotConfig, SnapshotRequest, SnapshotResponse
 from rpc import snapshot_stream
 from rpc.listener import Listener
 from rpc.pool import Pool
@@ -60,6 +60,7 @@ class ServerConfig:
     fast: bool = False
     limits: Limits = field(default_factory=Limits)
     ca_config: dict[str, Any] = field(default_factory=dict)
+    autopilot: AutopilotConfig = DEFAULT_AUTOPILOT
     extra_tags: dict[str, str] = field(default_factory=dict)
 
 
@@ -83,7 +84,7 @@ class Server:
         self.limits = config.limits
         self.fsm = Fsm()
         self.session_timers = SessionTimers(time.monotonic)
-        self.autopilot = Autopilot()
+        self.autopilot = Autopilot(config.autopilot)
         self.coordinate_updates: dict[tuple[str, str], Coordinate] = {}
         self.ca = CertificateAuthority(config.datacenter, lambda: self.fsm.store, self._apply, self.uuid)
         self.ca.initial_config = config.ca_config

@@ -1,16 +1,30 @@
 """Flags in Go's manner: `-flag value`, `-flag=value`, `--flag`, `-flag=false`, and all of them before the arguments."""
 
 import sys
+from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
+
+from model.durations import parse_duration
 
 
 class Flag(NamedTuple):
-    """A flag: its kind is "text", "int", "bool" or "list"; `environment` names a variable that stands in for it."""
+    """A flag; its kind is "text", "int", "count" (not negative), "duration" (in nanoseconds), "bool" or "list"."""
 
     name: str
     help: str
     kind: str = "text"
     default: Any = ""
+
+
+class Command(NamedTuple):
+    """Where a command lives (module and function), what it does, its flags, whether it speaks HTTP."""
+
+    module: str
+    function: str
+    summary: str
+    flags: tuple[Flag, ...] = ()
+    http: bool = True
+    raw: bool = False
 
 
 HTTP_FLAGS = (
@@ -75,9 +89,9 @@ def parse(words: list[str], known: tuple[Flag, ...]) -> Flags:
             value = rest.pop(0)
         if flag.kind == "list":
             values[name].append(value)
-        elif flag.kind == "int":
+        elif flag.kind in _NUMBERS:
             try:
-                values[name] = int(value)
+                values[name] = _NUMBERS[flag.kind](value)
             except ValueError:
                 raise Usage(f'invalid value "{value}" for flag -{name}: parse error') from None
         else:
@@ -91,6 +105,17 @@ def parse(words: list[str], known: tuple[Flag, ...]) -> Flags:
 
 RAW: tuple[Flag, ...] = ()
 """Marks a command that parses its words itself."""
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 1 << 64:
+        raise ValueError(text)
+    return number
+
+
+_NUMBERS: dict[str, Callable[[str], int]] = {"int": int, "count": _count, "duration": parse_duration}
+"""How the texts of flags become numbers; all raise ValueError."""
 
 
 def help_of(name: str, summary: str, flags: tuple[Flag, ...]) -> str:

@@ -1,0 +1,36 @@
+"""The table of commands for those who look after a cluster: Raft, autopilot."""
+
+from agent.cli.flags import Command, Flag
+
+F = Flag
+_FORMAT = F("format", "pretty or json.", default="pretty")
+
+OPERATING: dict[str, Command] = {
+    "operator autopilot get-config": Command("operator", "get_autopilot", "Shows autopilot's settings."),
+    "operator autopilot set-config": Command(
+        "operator",
+        "set_autopilot",
+        "Changes autopilot's settings; those that are not given stay.",
+        (
+            F("cleanup-dead-servers", "Take failed servers out once there are new ones.", "bool", None),
+            F("last-contact-threshold", "Longest silence of a healthy server, such as 200ms.", "duration", None),
+            F("max-trailing-logs", "How far behind a healthy server may be.", "count", None),
+            F("min-quorum", "Number of voters below which none is taken out.", "count", None),
+            F("server-stabilization-time", "How long a new server must be healthy to vote.", "duration", None),
+            F("disable-upgrade-migration", "Accepted for compatibility.", "bool", None),
+            F("redundancy-zone-tag", "Accepted for compatibility.", default=None),
+            F("upgrade-version-tag", "Accepted for compatibility.", default=None),
+        ),
+    ),
+    "operator autopilot state": Command("operator", "autopilot_state", "Shows how the servers are.", (_FORMAT,)),
+    "operator raft list-peers": Command("operator", "raft_peers", "Lists the servers of Raft."),
+    "operator raft remove-peer": Command(
+        "operator", "raft_remove", "Takes a server out of Raft.", (F("address", "Its ip:port."), F("id", "Its ID."))
+    ),
+    "operator raft transfer-leader": Command(
+        "operator",
+        "raft_transfer",
+        "Hands leadership to another server.",
+        (F("id", "ID of the server that is to lead; otherwise the one whose log is furthest."),),
+    ),
+}
