@@ -64,11 +64,15 @@ class ServerConfig:
     extra_tags: dict[str, str] = field(default_factory=dict)
 
 
+MAX_HEARTBEAT = 0.1
+"""Seconds between heartbeats, at most: autopilot takes a server that hears nothing for 200 ms for unhealthy."""
+
+
 def raft_timing(multiplier: int, fast: bool) -> RaftConfig:
     """Raft's times for Consul's `raft_multiplier`: 1 is the fastest, 5 the default."""
     if fast:
         return RaftConfig(heartbeat=0.04, election=0.2)
-    return RaftConfig(heartbeat=0.03 * multiplier, election=0.12 * multiplier)
+    return RaftConfig(heartbeat=min(0.03 * multiplier, MAX_HEARTBEAT), election=0.12 * multiplier)
 
 
 class Server:
@@ -357,9 +361,21 @@ class Server:
     def server_members(self) -> list[ServerMember]:
         """The servers of this datacenter in the pool."""
         return [
-            ServerMember(info.id, info.name, info.address, info.status.name.lower(), info.build, info.raft_version)
+            ServerMember(
+                info.id,
+                info.name,
+                info.address,
+                info.status.name.lower(),
+                info.build,
+                info.raft_version,
+                read_replica=not info.voter,
+            )
             for info in self.servers()
         ]
+
+    def force_leave(self, name: str) -> None:
+        """Declare to the pool that a failed member has left."""
+        self.gossip.force_leave(name)
 
     async def fire_event(self, name: str, payload: bytes) -> None:
         """Spread a user event."""

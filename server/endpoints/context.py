@@ -44,6 +44,7 @@ class ServerMember(NamedTuple):
     version: str = ""
     raft_version: int = 3
     meta: dict[str, str] | None = None
+    read_replica: bool = False
 
 
 class Raft(Protocol):
@@ -152,6 +153,9 @@ class Context(Protocol):
 
     def server_members(self) -> list[ServerMember]:
         """The servers of this datacenter in the gossip pool."""
+
+    def force_leave(self, name: str) -> None:
+        """Declare to the gossip pool that a failed member has left."""
 
     async def lead_again(self) -> None:
         """Begin the leader's duties anew on a state that was replaced; returns once they are taken up."""

@@ -14,9 +14,7 @@ from model.errors import RpcError
 from model.structs.kv import TombstoneRequest
 from model.structs.operator import AutopilotSetConfigRequest, SystemMetadataEntry, SystemMetadataRequest
 from model.structs.session import Session, SessionRequest
-from server.endpoints import status
 from server.endpoints.context import Context, propose
-from server.leader import autopilot
 from server.raft.errors import RaftError
 
 log = logging.getLogger("lictor.leader")
@@ -42,8 +40,7 @@ class Housekeeping:
         context.session_timers.reset(context.fsm.store.sessions.rows)
         await self._retrying(self.set_markers)
         loop = asyncio.get_running_loop()
-        context.autopilot.clear()
-        coordinates_at = tombstones_at = servers_at = loop.time()
+        coordinates_at = tombstones_at = loop.time()
         while True:
             await asyncio.sleep(SESSION_PERIOD)
             now = loop.time()
@@ -52,9 +49,6 @@ class Housekeeping:
                 if now >= coordinates_at:
                     coordinates_at = now + COORDINATE_PERIOD
                     await self.write_coordinates()
-                if now >= servers_at:
-                    servers_at = now + autopilot.PERIOD
-                    await self.look_at_servers()
                 if now >= tombstones_at:
                     tombstones_at = now + TOMBSTONE_PERIOD
                     await self.reap_tombstones(now)
@@ -98,22 +92,6 @@ class Housekeeping:
                 context.session_timers.retry(session)
                 raise
             log.info("session TTL expired: %s", session_id)
-
-    async def look_at_servers(self) -> None:
-        """Ask every server how it is."""
-        context = self._context
-        leader = context.raft.leader
-        if leader is None:
-            return
-        catalog = context.fsm.store.catalog
-        members = {}
-        for row in context.server_members():
-            node = catalog.nodes.get(row.name.lower())
-            members[row.id] = autopilot.Member(row.name, row.status, row.version, node.meta if node else row.meta)
-        stats = await autopilot.ask_all(context, context.raft.servers, leader.id, status.own_stats(context))
-        config = context.fsm.store.autopilot.config or context.autopilot.initial
-        now = context.now_nanoseconds() / 1e9
-        context.autopilot.observe(context.raft.servers, members, stats, leader.id, config, now)
 
     async def write_coordinates(self) -> None:
         """Write the coordinates that nodes have reported since the last time."""

@@ -79,6 +79,8 @@ class FakeServer:
         self.autopilot = Autopilot()
         self.coordinate_updates: dict[tuple[str, str], Coordinate] = {}
         self.events: list[tuple[str, bytes]] = []
+        self.left: list[str] = []
+        self.members = [ServerMember("id-1", "node1", "127.0.0.1:8300", "alive")]
         self.forwarded: list[tuple[str, Wire, str]] = []
         self.forward_to: FakeServer | None = None
         self._random = random.Random(7)
@@ -107,7 +109,10 @@ class FakeServer:
         return int(self.now * 1e9)
 
     def server_members(self) -> list[ServerMember]:
-        return [ServerMember("id-1", "node1", "127.0.0.1:8300", "alive")]
+        return self.members
+
+    def force_leave(self, name: str) -> None:
+        self.left.append(name)
 
     async def fire_event(self, name: str, payload: bytes) -> None:
         self.events.append((name, payload))
