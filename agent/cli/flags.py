@@ -17,7 +17,10 @@ class Flag(NamedTuple):
 
 
 class Command(NamedTuple):
-    """Where a command lives (module and function), what it does, its flags, whether it speaks HTTP."""
+    """Where a command lives (module and function), what it does, its flags, whether it speaks HTTP.
+
+    A `raw` command parses its words itself; the arguments of one with a `child` are another command, flags and all.
+    """
 
     module: str
     function: str
@@ -25,6 +28,7 @@ class Command(NamedTuple):
     flags: tuple[Flag, ...] = ()
     http: bool = True
     raw: bool = False
+    child: bool = False
 
 
 HTTP_FLAGS = (
@@ -59,8 +63,11 @@ class Flags:
         return self.values[name]
 
 
-def parse(words: list[str], known: tuple[Flag, ...]) -> Flags:
-    """Split words into flags and arguments. Raises Usage for a flag that is not known, SystemExit never."""
+def parse(words: list[str], known: tuple[Flag, ...], child: bool = False) -> Flags:
+    """Split words into flags and arguments; with `child`, what follows the flags may look like flags, too.
+
+    Raises Usage for a flag that is not known, SystemExit never.
+    """
     by_name = {flag.name: flag for flag in known}
     values: dict[str, Any] = {flag.name: [] if flag.kind == "list" else flag.default for flag in known}
     rest = list(words)
@@ -98,7 +105,7 @@ def parse(words: list[str], known: tuple[Flag, ...]) -> Flags:
             values[name] = value
     # Go stops at the first argument: what looks like a flag behind it is one too many.
     late = [word for word in rest if word.startswith("-") and word != "-" and len(word) > 1]
-    if late and known is not RAW:
+    if late and known is not RAW and not child:
         raise Usage(f"flags must come before arguments: {late[0]}")
     return Flags(values, rest, list(words))
 

@@ -283,7 +283,7 @@ def _run(name: str, command: Command, words: list[str]) -> int:
         parsed = Flags({}, [], words)
     else:
         try:
-            parsed = parse(words, flags)
+            parsed = parse(words, flags, command.child)
         except Usage as usage:
             if not str(usage):
                 print(help_of(name, command.summary, flags))

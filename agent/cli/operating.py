@@ -33,4 +33,21 @@ OPERATING: dict[str, Command] = {
         "Hands leadership to another server.",
         (F("id", "ID of the server that is to lead; otherwise the one whose log is furthest."),),
     ),
+    "watch": Command(
+        "watch",
+        "watch",
+        "Shows a view of the cluster, or runs a command whenever it changes.",
+        (
+            F("type", "key, keyprefix, services, nodes, service, checks or event."),
+            F("key", "Key to watch (type key)."),
+            F("prefix", "Beginning of the keys to watch (type keyprefix)."),
+            F("service", "Service to watch (types service, checks)."),
+            F("tag", "Tag that instances must have; may be given several times (type service).", "list"),
+            F("passingonly", "true: only instances whose checks pass (type service)."),
+            F("state", "Status of the checks to watch (type checks)."),
+            F("name", "Name of the events to watch; all by default (type event)."),
+            F("shell", "Run the command in a shell.", "bool", True),
+        ),
+        child=True,
+    ),
 }
