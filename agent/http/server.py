@@ -20,6 +20,7 @@ from agent.http import (
     catalog,
     config_entries,
     connect,
+    disabled,
     intentions,
     internal,
     kv,
@@ -38,7 +39,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("lictor.agent.http")
 
-MODULES = (agent_api, catalog, config_entries, connect, intentions, internal, kv, operator, query, session, snapshot)
+MODULES = (
+    *(agent_api, catalog, config_entries, connect, disabled, intentions, internal, kv, operator, query, session),
+    snapshot,
+)
 NOT_FOUND_API = "Invalid URL path: not a recognized HTTP API endpoint\n"
 NOT_FOUND = "Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'\n"
 MAX_CONNECTIONS_PER_CLIENT = 200
