@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 
+from agent.cli.access_table import ACCESS
 from agent.cli.client import ApiError
 from agent.cli.flags import HTTP_FLAGS, RAW, Command, Flag, Flags, Usage, help_of, parse
 from agent.cli.operating import OPERATING
@@ -236,6 +237,7 @@ COMMANDS: dict[str, Command] = {
     "version": Command(
         "misc", "version", "Shows the version.", (F("format", "pretty or json.", default="pretty"),), http=False
     ),
+    **ACCESS,
     **OPERATING,
 }
 """All commands by name."""

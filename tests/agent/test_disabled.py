@@ -39,3 +39,29 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
 def test_routes_of_what_is_off(agent: Agent, method: str, path: str, status: int, text: bytes) -> None:
     answer = agent.request(method, path, b"{}" if method in ("PUT", "POST") else None)
     assert answer[0] == status and text in answer[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("acl", "bootstrap"), "ACL support disabled"),
+        (("acl", "bootstrap", "-format=xml"), "must be pretty or json"),
+        (("acl", "token", "list"), "ACL support disabled"),
+        (("acl", "policy", "read", "-name=a"), "ACL support disabled"),
+        (("acl", "policy", "read"), "either the -id or -name"),
+        (("acl", "role", "delete", "-id=ab"), "ACL support disabled"),
+        (("acl", "set-agent-token", "default", "x"), "ACL support disabled"),
+        (("acl", "set-agent-token", "nonsense", "x"), "unknown token type"),
+        (("login",), "-method"),
+        (("login", "-method=a", "-token-sink-file=b", "-bearer-token-file=/nowhere"), "reading bearer token file"),
+        (("logout",), "ACL support disabled"),
+        (("peering", "list"), "peering must be enabled"),
+        (("peering", "read"), "-name"),
+        (("peering", "generate-token", "-name=x", "-meta=novalue"), "key=value"),
+        (("peering", "establish", "-name=x"), "-peering-token"),
+        (("peering", "establish", "-name=x", "-peering-token=e30="), "peering must be enabled"),
+    ],
+)
+def test_commands_of_what_is_off(agent: Agent, words: tuple[str, ...], reason: str) -> None:
+    refused = agent.cli(*words)
+    assert refused.returncode == 1 and reason in refused.stderr and not refused.stdout
