@@ -373,6 +373,10 @@ class Server:
             for info in self.servers()
         ]
 
+    def members_alive(self) -> list[str]:
+        """The names of the pool's living members."""
+        return [member.name for member in self.members() if member.status is Status.ALIVE]
+
     def force_leave(self, name: str) -> None:
         """Declare to the pool that a failed member has left."""
         self.gossip.force_leave(name)

@@ -6,6 +6,20 @@ F = Flag
 _FORMAT = F("format", "pretty or json.", default="pretty")
 
 OPERATING: dict[str, Command] = {
+    "keyring": Command(
+        "keyring",
+        "keyring",
+        "Manages the keys that encrypt gossip.",
+        (
+            F("install", "Key to give to all members."),
+            F("list", "List the keys that members have.", "bool", False),
+            F("list-primary", "List the keys that members send with.", "bool", False),
+            F("local-only", "Do not ask other datacenters.", "bool", False),
+            F("relay-factor", "Number of other members that also pass on each answer, up to 5.", "int", 0),
+            F("remove", "Key to take away from all members."),
+            F("use", "Key to send with from now on."),
+        ),
+    ),
     "operator autopilot get-config": Command("operator", "get_autopilot", "Shows autopilot's settings."),
     "operator autopilot set-config": Command(
         "operator",
@@ -32,6 +46,12 @@ OPERATING: dict[str, Command] = {
         "raft_transfer",
         "Hands leadership to another server.",
         (F("id", "ID of the server that is to lead; otherwise the one whose log is furthest."),),
+    ),
+    "rtt": Command(
+        "rtt",
+        "rtt",
+        "Estimates the network's round-trip time between two nodes.",
+        (F("wan", "Use WAN coordinates; nodes are named <node>.<datacenter>.", "bool", False),),
     ),
     "watch": Command(
         "watch",

@@ -23,6 +23,7 @@ from agent.http import (
     disabled,
     intentions,
     internal,
+    keyring,
     kv,
     operator,
     query,
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("lictor.agent.http")
 
 MODULES = (
-    *(agent_api, catalog, config_entries, connect, disabled, intentions, internal, kv, operator, query, session),
-    snapshot,
+    *(agent_api, catalog, config_entries, connect, disabled, intentions, internal, keyring, kv, operator, query),
+    *(session, snapshot),
 )
 NOT_FOUND_API = "Invalid URL path: not a recognized HTTP API endpoint\n"
 NOT_FOUND = "Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'\n"

@@ -154,6 +154,9 @@ class Context(Protocol):
     def server_members(self) -> list[ServerMember]:
         """The servers of this datacenter in the gossip pool."""
 
+    def members_alive(self) -> list[str]:
+        """The names of the living members of this datacenter's gossip pool, clients too."""
+
     def force_leave(self, name: str) -> None:
         """Declare to the gossip pool that a failed member has left."""
 

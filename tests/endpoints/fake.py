@@ -111,6 +111,9 @@ class FakeServer:
     def server_members(self) -> list[ServerMember]:
         return self.members
 
+    def members_alive(self) -> list[str]:
+        return [member.name for member in self.members if member.status == "alive"]
+
     def force_leave(self, name: str) -> None:
         self.left.append(name)
 
