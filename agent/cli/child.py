@@ -33,12 +33,14 @@ def told_to_stop(notice: Callable[[int], None] | None = None) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def start(
-    words: list[str], shell: bool, extra: Mapping[str, str], stdin: int | None = None
-) -> subprocess.Popen[bytes]:
-    """Start a command: its words as one line of a shell, or as they are. Raises OSError when it is not there."""
-    command = ["/bin/sh", "-c", " ".join(words)] if shell else words
-    return subprocess.Popen(command, stdin=stdin, env={**os.environ, **extra})
+def command_of(words: list[str], shell: bool) -> list[str]:
+    """What to execute: the words as one line of a shell, or as they are."""
+    return ["/bin/sh", "-c", " ".join(words)] if shell else words
+
+
+def environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """Our own environment and more."""
+    return {**os.environ, **extra}
 
 
 def feed(words: list[str], shell: bool, extra: Mapping[str, str], data: bytes) -> int:
@@ -46,7 +48,7 @@ def feed(words: list[str], shell: bool, extra: Mapping[str, str], data: bytes) -
 
     When we are told to stop meanwhile, it gets a moment to finish. Raises OSError, Stopped.
     """
-    process = start(words, shell, extra, subprocess.PIPE)
+    process = subprocess.Popen(command_of(words, shell), stdin=subprocess.PIPE, env=environment(extra))
     try:
         process.communicate(data)
     except Stopped:

@@ -20,6 +20,23 @@ OPERATING: dict[str, Command] = {
             F("use", "Key to send with from now on."),
         ),
     ),
+    "lock": Command(
+        "lock",
+        "lock",
+        "Runs a command while it holds a lock.",
+        (
+            F("child-exit-code", "Exit with 2 when the command fails.", "bool", False),
+            F("monitor-retry", "How often to retry when the agent fails while the lock is held.", "int", 3),
+            F("n", "How many may hold the lock at the same time.", "int", 1),
+            F("name", "Name of the session."),
+            F("pass-stdin", "Give the command our standard input.", "bool", False),
+            F("shell", "Run the command in a shell.", "bool", True),
+            F("timeout", "Accepted for compatibility.", "duration", None),
+            F("try", "For how long to try, such as 10s; for ever without.", "duration", None),
+            F("verbose", "Say more.", "bool", False),
+        ),
+        child=True,
+    ),
     "operator autopilot get-config": Command("operator", "get_autopilot", "Shows autopilot's settings."),
     "operator autopilot set-config": Command(
         "operator",
