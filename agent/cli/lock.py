@@ -1,6 +1,8 @@
 """`lock`: runs a command while it holds a lock, or one of several slots, and ends it when that is lost."""
 
 import asyncio
+import contextlib
+import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, Process
@@ -92,6 +94,9 @@ class _Run:
                 *command_of(self._words, flags["shell"]),
                 stdin=None if flags["pass-stdin"] else DEVNULL,
                 env=environment({"CONSUL_LOCK_HELD": "true"}),
+                # A group of its own, so that what the command started ends with it. One that reads the terminal
+                # must stay in ours, or the terminal would stop it.
+                process_group=None if flags["pass-stdin"] else 0,
             )
         except OSError as error:
             print(f"Error starting the command: {error}", file=sys.stderr)
@@ -108,7 +113,7 @@ class _Run:
             print("Lock lost, killing child", file=sys.stderr)
         else:
             self._say("Told to stop, killing child")
-        await _end(child, ended)
+        await _end(child, ended, group=not flags["pass-stdin"])
         return 1 if self._lock.lost.is_set() else 0
 
     def _outcome(self, child: Process) -> int:
@@ -128,10 +133,15 @@ class _Run:
             print(f"Lock release failed: {error}", file=sys.stderr)
 
 
-async def _end(child: Process, ended: "asyncio.Task[int]") -> None:
-    """Ask the child to end; insist after a while."""
-    child.terminate()
+async def _end(child: Process, ended: "asyncio.Task[int]", group: bool) -> None:
+    """Ask the child (with `group`, all that it started) to end; insist after a while."""
+
+    def send(number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            (os.killpg if group else os.kill)(child.pid, number)
+
+    send(signal.SIGTERM)
     done, _ = await asyncio.wait({ended}, timeout=KILL_AFTER)
     if not done:
-        child.kill()
+        send(signal.SIGKILL)
         await ended

@@ -57,10 +57,11 @@ def test_who_waits_too_long_gives_up(agent: Agent) -> None:
 
 
 def test_a_lost_lock_ends_the_command(agent: Agent, tmp_path: Path) -> None:
-    ended = tmp_path / "ended"
-    with agent.running("lock", "lost", f"trap 'echo yes > {ended}; exit 0' TERM; while :; do sleep 0.1; done") as one:
-        session = agent.until(lambda: held(agent, "lost"))
-        agent.json("PUT", f"/v1/session/destroy/{session}")
+    began, ended = tmp_path / "began", tmp_path / "ended"
+    work = f"trap 'echo yes > {ended}; exit 0' TERM; touch {began}; while :; do sleep 0.1; done"
+    with agent.running("lock", "lost", work) as one:
+        agent.until(began.exists)
+        agent.json("PUT", f"/v1/session/destroy/{held(agent, 'lost')}")
         assert one.wait(30) == 1
         assert one.stderr is not None and "Lock lost" in one.stderr.read()
     assert ended.read_text() == "yes\n"
