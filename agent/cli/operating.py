@@ -37,6 +37,15 @@ OPERATING: dict[str, Command] = {
         ),
         child=True,
     ),
+    "monitor": Command(
+        "monitor",
+        "monitor",
+        "Shows the agent's log as it goes on.",
+        (
+            F("log-level", "Least level to show: trace, debug, info, warn, error.", default="INFO"),
+            F("log-json", "Show lines as JSON.", "bool", False),
+        ),
+    ),
     "operator autopilot get-config": Command("operator", "get_autopilot", "Shows autopilot's settings."),
     "operator autopilot set-config": Command(
         "operator",

@@ -25,6 +25,7 @@ from agent.http import (
     internal,
     keyring,
     kv,
+    monitor,
     operator,
     query,
     session,
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("lictor.agent.http")
 
 MODULES = (
-    *(agent_api, catalog, config_entries, connect, disabled, intentions, internal, keyring, kv, operator, query),
-    *(session, snapshot),
+    *(agent_api, catalog, config_entries, connect, disabled, intentions, internal, keyring, kv, monitor, operator),
+    *(query, session, snapshot),
 )
 NOT_FOUND_API = "Invalid URL path: not a recognized HTTP API endpoint\n"
 NOT_FOUND = "Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'\n"
@@ -130,6 +131,8 @@ class HttpServer:
         await response.prepare(request)
 
         async def write(data: bytes) -> None:
+            if request.transport is None or request.transport.is_closing():
+                raise ConnectionResetError("the client is gone")
             async with asyncio.timeout(READ_TIMEOUT):
                 await response.write(data)
 
