@@ -29,6 +29,7 @@ from agent.http.routing import JSON, ApiResponse
 from agent.http.server import HttpServer
 from agent.leaf import LeafCertificates
 from agent.local import LocalState
+from agent.logs import LEVELS, set_level
 from agent.proxy_state import ProxyStates
 from agent.version import CONSUL_VERSION, VERSION
 from gossip.core import UserEvent
@@ -153,6 +154,7 @@ class Agent:
                     fast=config.dev,
                     limits=Limits(config.default_query_time, config.max_query_time, config.rpc_hold_timeout),
                     ca_config=config.ca_config,
+                    autopilot=config.autopilot,
                     extra_tags=self._port_tags(),
                 )
             )
@@ -498,6 +500,8 @@ class Agent:
             config, _ = load_config(self.argv)
         except ConfigError as error:
             return str(error)
+        if config.log_level not in LEVELS:
+            return f"log_level: unknown level {config.log_level}"
         log.info("Reloading configuration...")
         before = set(self.local.from_files)
         self.local.from_files.clear()
@@ -511,7 +515,7 @@ class Agent:
         self.config = msgspec.structs.replace(self.config, dns=config.dns, recursors=config.recursors)
         if self.dns is not None:
             self.dns.reload(self.config)
-        logging.getLogger("lictor").setLevel(_level(config.log_level))
+        set_level(config.log_level)
         return ""
 
     # What can be seen
@@ -707,11 +711,6 @@ def _port_text(error: OSError, what: str, where: str) -> str:
     if error.errno == errno.EACCES:
         return f"failed to start {what}: listen on {where}: permission denied"
     return f"failed to start {what} on {where}: {error.strerror or error}"
-
-
-def _level(text: str) -> int:
-    names = {"TRACE": 5, "DEBUG": 10, "INFO": 20, "WARN": 30, "WARNING": 30, "ERR": 40, "ERROR": 40}
-    return names.get(text.upper(), 20)
 
 
 async def run_agent(config: Config, warnings: list[str], argv: list[str]) -> int:

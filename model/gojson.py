@@ -206,10 +206,20 @@ def _syntax_error(raw: bytes, reason: str) -> str:
     if position.isdigit() and int(position) < len(raw):
         at = int(position)
         shown = raw[at : at + 1].decode("latin-1")
-        if "trailing" in reason:
-            return f"invalid character {_quoted(shown)} after top-level value"
-        return f"invalid character {_quoted(shown)} looking for beginning of value"
+        where = next((text for sign, text in _WHERE if sign in reason), "looking for beginning of value")
+        return f"invalid character {_quoted(shown)} {where}"
     return reason
+
+
+_WHERE = (
+    ("trailing characters", "after top-level value"),
+    ("object keys must be", "looking for beginning of object key string"),
+    ("comma in object", "looking for beginning of object key string"),
+    ("expected ':'", "after object key"),
+    ("expected ',' or '}'", "after object key:value pair"),
+    ("expected ',' or ']'", "after array element"),
+)
+"""What a sign in the parser's reason means, as Go puts it."""
 
 
 def _quoted(character: str) -> str:

@@ -1,11 +1,11 @@
-"""`event`, `keygen`, `maint`, `operator raft`, `validate`, `version`."""
+"""`event`, `keygen`, `maint`, `validate`, `version`."""
 
 import base64
 import json
 import os
 
 from agent.cli.client import Api
-from agent.cli.flags import Flags, columns, fail
+from agent.cli.flags import Flags, fail
 
 
 def event(flags: Flags) -> int:
@@ -59,27 +59,6 @@ def _show_maintenance(api: Api) -> int:
     for check in checks.values():
         if check["CheckID"].startswith("_service_maintenance:"):
             print(f"Service:\n  ID:     {check['ServiceID']}\n  Reason: {check['Notes']}\n")
-    return 0
-
-
-def raft_peers(flags: Flags) -> int:
-    """List the servers of Raft."""
-    rows = [["Node", "ID", "Address", "State", "Voter", "RaftProtocol"]]
-    for one in Api(flags).get("/v1/operator/raft/configuration")["Servers"]:
-        state = "leader" if one["Leader"] else "follower"
-        voter = str(one["Voter"]).lower()
-        rows.append([one["Node"], one["ID"], one["Address"], state, voter, one["ProtocolVersion"]])
-    print("\n".join(columns(rows)))
-    return 0
-
-
-def raft_remove(flags: Flags) -> int:
-    """Take a server out of Raft."""
-    if bool(flags["address"]) == bool(flags["id"]):
-        return fail("Exactly one of -address or -id is required")
-    Api(flags).call("DELETE", "/v1/operator/raft/peer", {"address": flags["address"], "id": flags["id"]})
-    shown = f'address "{flags["address"]}"' if flags["address"] else f'id "{flags["id"]}"'
-    print(f"Removed peer with {shown}")
     return 0
 
 

@@ -11,7 +11,7 @@ HONOURED = frozenset(
         *("raft_protocol", "recursors", "recursor", "rejoin_after_leave", "retry_interval", "retry_join", "retry_max"),
         *("server", "service", "services", "skip_leave_on_interrupt", "start_join", "ui", "ui_config"),
         *("disable_update_check", "disable_anonymous_signature", "disable_keyring_file", "disable_host_node_id"),
-        *("disable_remote_exec", "protocol", "ui_content_path", "enable_central_service_config"),
+        *("autopilot", "disable_remote_exec", "protocol", "ui_content_path", "enable_central_service_config"),
     )
 )
 """Keys that have their effect, or whose effect lictor has anyway."""
@@ -22,7 +22,7 @@ KNOWN = HONOURED | frozenset(
         *("acl_down_policy", "acl_enable_key_list_policy", "acl_master_token", "acl_replication_token", "acl_token"),
         *("acl_ttl", "acl_enable_token_replication", "advertise_addr_ipv4", "advertise_addr_ipv6"),
         *("advertise_addr_wan", "advertise_addr_wan_ipv4", "advertise_addr_wan_ipv6", "advertise_reconnect_timeout"),
-        *("allow_write_http_from", "audit", "auto_config", "auto_encrypt", "auto_reload_config", "autopilot"),
+        *("allow_write_http_from", "audit", "auto_config", "auto_encrypt", "auto_reload_config"),
         *("ca_file", "ca_path", "cache", "cert_file", "cloud", "default_intention_policy", "encrypt"),
         *("encrypt_verify_incoming", "encrypt_verify_outgoing", "enable_acl_replication"),
         *("enable_agent_tls_for_checks",),
@@ -46,6 +46,12 @@ NESTED = {
         (
             *("dns", "http", "https", "grpc", "grpc_tls", "serf_lan", "serf_wan", "server", "sidecar_min_port"),
             *("sidecar_max_port", "expose_min_port", "expose_max_port", "proxy_min_port", "proxy_max_port"),
+        )
+    ),
+    "autopilot": frozenset(
+        (
+            *("cleanup_dead_servers", "disable_upgrade_migration", "last_contact_threshold", "max_trailing_logs"),
+            *("min_quorum", "redundancy_zone_tag", "server_stabilization_time", "upgrade_version_tag"),
         )
     ),
     "addresses": frozenset(("dns", "http", "https", "grpc", "grpc_tls")),

@@ -13,6 +13,7 @@ from agent.config.keys import FLAGS, HONOURED, KNOWN, NESTED
 from agent.config.settings import Config, ConfigError, DnsConfig, HttpConfig, Ports, Soa
 from model.durations import SECOND, DurationError, parse_duration
 from model.hcl import HclError, parse_hcl, parse_json_text
+from model.structs.operator import DEFAULT_AUTOPILOT, AutopilotConfig
 
 _LISTS = ("retry_join", "start_join", "recursors", "services", "checks", "config_entries")
 
@@ -373,6 +374,7 @@ def build(read: Reader, dev: bool) -> Config:
         log_file=read.text("log_file"),
         raft_multiplier=performance.number("raft_multiplier", 5),
         lease_reads=performance.flag("lease_reads"),
+        autopilot=_autopilot(read.section("autopilot")),
         leave_on_terminate=read.flag("leave_on_terminate", not server),
         skip_leave_on_interrupt=read.flag("skip_leave_on_interrupt", server),
         enable_script_checks=read.flag("enable_script_checks"),
@@ -381,6 +383,7 @@ def build(read: Reader, dev: bool) -> Config:
         discard_check_output=read.flag("discard_check_output"),
         check_output_max_size=read.number("check_output_max_size", 4096),
         enable_debug=read.flag("enable_debug", dev),
+        disable_remote_exec=read.flag("disable_remote_exec", True),
         dns=_dns(read.section("dns_config")),
         http=_http(read.section("http_config")),
         default_query_time=read.seconds("default_query_time", 300.0),
@@ -421,6 +424,28 @@ def _ports(read: Reader, dev: bool) -> Ports:
                 raise ConfigError(f"ports.{name}: port {port} is already used by ports.{used[port]}")
             used[port] = name
     return Ports(**found)
+
+
+def _autopilot(read: Reader) -> AutopilotConfig:
+    default = DEFAULT_AUTOPILOT
+    trailing, quorum = read.number("max_trailing_logs", default.max_trailing_logs), read.number("min_quorum")
+    for name, value in (("max_trailing_logs", trailing), ("min_quorum", quorum)):
+        if value < 0:
+            raise ConfigError(f"autopilot.{name} cannot be {value}. Must be greater than or equal to zero")
+    return AutopilotConfig(
+        cleanup_dead_servers=read.flag("cleanup_dead_servers", default.cleanup_dead_servers),
+        disable_upgrade_migration=read.flag("disable_upgrade_migration"),
+        last_contact_threshold=_nanoseconds(read, "last_contact_threshold", default.last_contact_threshold),
+        max_trailing_logs=trailing,
+        min_quorum=quorum,
+        redundancy_zone_tag=read.text("redundancy_zone_tag"),
+        server_stabilization_time=_nanoseconds(read, "server_stabilization_time", default.server_stabilization_time),
+        upgrade_version_tag=read.text("upgrade_version_tag"),
+    )
+
+
+def _nanoseconds(read: Reader, key: str, default: int) -> int:
+    return round(read.seconds(key, default / SECOND) * SECOND)
 
 
 def _dns(read: Reader) -> DnsConfig:

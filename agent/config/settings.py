@@ -4,6 +4,8 @@ from typing import Any
 
 import msgspec
 
+from model.structs.operator import DEFAULT_AUTOPILOT, AutopilotConfig
+
 
 class ConfigError(ValueError):
     """A configuration that cannot be used; the text names the key and the reason."""
@@ -96,6 +98,8 @@ class Config(msgspec.Struct, frozen=True):
     log_file: str = ""
     raft_multiplier: int = 5
     lease_reads: bool = False
+    autopilot: AutopilotConfig = DEFAULT_AUTOPILOT
+    """Autopilot's settings in a cluster that has none yet."""
     leave_on_terminate: bool = False
     skip_leave_on_interrupt: bool = False
     enable_script_checks: bool = False

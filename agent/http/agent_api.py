@@ -11,7 +11,6 @@ from agent.http.routing import JSON, TEXT, ApiRequest, ApiResponse, HttpError, r
 from gossip.core import Member
 from gossip.driver import JoinError
 from model.gojson import encode_json, to_json
-from model.structs.base import Empty
 from model.structs.catalog import CheckType, HealthCheck, NodeService, ServiceDefinition, ServiceID
 from model.structs.catalog_rpc import EventFireRequest
 
@@ -449,10 +448,3 @@ async def list_events(request: ApiRequest) -> ApiResponse:
         "X-Consul-LastContact": "0",
     }
     return ApiResponse(encode_json([event.shown() for event in found], request.pretty), 200, JSON, headers)
-
-
-@route("PUT", "/v1/agent/token/", prefix=True)
-async def set_token(request: ApiRequest) -> ApiResponse:
-    """Change one of the agent's tokens; there are none while ACLs are off."""
-    await request.body(Empty, unknown="ignore")
-    raise HttpError(401, "ACL support disabled")

@@ -20,9 +20,12 @@ from agent.http import (
     catalog,
     config_entries,
     connect,
+    disabled,
     intentions,
     internal,
+    keyring,
     kv,
+    monitor,
     operator,
     query,
     session,
@@ -38,7 +41,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("lictor.agent.http")
 
-MODULES = (agent_api, catalog, config_entries, connect, intentions, internal, kv, operator, query, session, snapshot)
+MODULES = (
+    *(agent_api, catalog, config_entries, connect, disabled, intentions, internal, keyring, kv, monitor, operator),
+    *(query, session, snapshot),
+)
 NOT_FOUND_API = "Invalid URL path: not a recognized HTTP API endpoint\n"
 NOT_FOUND = "Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'\n"
 MAX_CONNECTIONS_PER_CLIENT = 200
@@ -125,6 +131,8 @@ class HttpServer:
         await response.prepare(request)
 
         async def write(data: bytes) -> None:
+            if request.transport is None or request.transport.is_closing():
+                raise ConnectionResetError("the client is gone")
             async with asyncio.timeout(READ_TIMEOUT):
                 await response.write(data)
 

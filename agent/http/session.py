@@ -96,15 +96,22 @@ async def node_sessions(request: ApiRequest) -> ApiResponse:
     return request.json(reply.sessions or [], reply, consistency=False)
 
 
+def _require_coordinates(request: ApiRequest) -> None:
+    if request.agent.config.disable_coordinates:
+        raise HttpError(401, "Coordinate support disabled")
+
+
 @route("GET", "/v1/coordinate/datacenters")
 async def coordinate_datacenters(request: ApiRequest) -> Any:
     """Where the servers of each datacenter are."""
+    _require_coordinates(request)
     return await request.call("Coordinate.ListDatacenters", Empty())
 
 
 @route("GET", "/v1/coordinate/nodes")
 async def coordinate_nodes(request: ApiRequest) -> ApiResponse:
     """Where all nodes are."""
+    _require_coordinates(request)
     reply = await request.call("Coordinate.ListNodes", DCSpecificRequest(**request.query_options()))
     segment = request.param("segment")
     rows = [row for row in reply.coordinates or [] if not request.has("segment") or row.segment == segment]
@@ -114,6 +121,7 @@ async def coordinate_nodes(request: ApiRequest) -> ApiResponse:
 @route("GET", "/v1/coordinate/node/", prefix=True)
 async def coordinate_node(request: ApiRequest) -> ApiResponse:
     """Where one node is."""
+    _require_coordinates(request)
     args = NodeSpecificRequest(node=request.rest, **request.query_options())
     reply = await request.call("Coordinate.Node", args)
     headers = meta_headers(reply, request, consistency=False)
@@ -125,6 +133,7 @@ async def coordinate_node(request: ApiRequest) -> ApiResponse:
 @route("PUT", "/v1/coordinate/update")
 async def coordinate_update(request: ApiRequest) -> ApiResponse:
     """Note where a node is."""
+    _require_coordinates(request)
     args = await request.body(CoordinateUpdateRequest)
     if not args.datacenter:
         args = msgspec.structs.replace(args, datacenter=request.agent.config.datacenter)
