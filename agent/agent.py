@@ -38,6 +38,7 @@ from model.errors import RpcError
 from model.gojson import JsonError, encode_json, from_json
 from model.structs.catalog import CheckType, HealthCheck, Node, ServiceDefinition
 from model.structs.config_rpc import ConfigEntryQuery, ConfigEntryRequest, kind_of
+from model.weak_decode import WeakError
 from server.endpoints.context import Limits
 from server.raft.errors import CorruptLog, RaftError
 from server.server import Server, ServerConfig
@@ -325,7 +326,7 @@ class Agent:
                 query = ConfigEntryQuery(kind=kind_of(entry), name=name)
                 if (await self.delegate.call("ConfigEntry.Get", query)).entry is None:
                     await self.delegate.call("ConfigEntry.Apply", ConfigEntryRequest(op="upsert", entry=entry))
-            except (JsonError, RpcError) as error:
+            except (WeakError, RpcError) as error:
                 log.error("cannot write a configuration entry from the files: %s", error)
 
     def _on_gossip(self, event: GossipEvent) -> None:
@@ -450,9 +451,7 @@ class Agent:
         if check_id in self.local.checks:
             return
         owner = self.local.services.get(service_id)
-        default = (
-            f"Maintenance mode is enabled for this {what}, but no reason was provided. This is a default message."
-        )
+        default = f"Maintenance mode is enabled for this {what}, but no reason was provided. This is a default message."
         check = HealthCheck(
             node=self.config.node_name,
             check_id=check_id,

@@ -20,6 +20,7 @@ from agent.http import (
     catalog,
     config_entries,
     connect,
+    discovery_chain,
     intentions,
     internal,
     kv,
@@ -38,7 +39,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("lictor.agent.http")
 
-MODULES = (agent_api, catalog, config_entries, connect, intentions, internal, kv, operator, query, session, snapshot)
+MODULES = (
+    *(agent_api, catalog, config_entries, connect, discovery_chain, intentions, internal, kv),
+    *(operator, query, session, snapshot),
+)
 NOT_FOUND_API = "Invalid URL path: not a recognized HTTP API endpoint\n"
 NOT_FOUND = "Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'\n"
 MAX_CONNECTIONS_PER_CLIENT = 200
@@ -216,7 +220,14 @@ def rpc_error(error: RpcError) -> ApiResponse:
     return ApiResponse(error.text.encode("utf-8", "replace"), status, TEXT)
 
 
-_META_ON_ERRORS = ("/v1/catalog/", "/v1/health/", "/v1/session/", "/v1/coordinate/", "/v1/connect/intentions")
+_META_ON_ERRORS = (
+    "/v1/catalog/",
+    "/v1/health/",
+    "/v1/session/",
+    "/v1/coordinate/",
+    "/v1/connect/intentions",
+    "/v1/discovery-chain/",
+)
 FAILED_READ = {
     "X-Consul-Index": "1",
     "X-Consul-KnownLeader": "false",
