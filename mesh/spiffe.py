@@ -1,10 +1,10 @@
 """SPIFFE identities as Consul writes them into certificates.
 
-spiffe://<trust domain>/ns/<namespace>/dc/<datacenter>/svc/<service>
-spiffe://<trust domain>/agent/client/dc/<datacenter>/id/<node>
-spiffe://<trust domain>/agent/server/dc/<datacenter>
-spiffe://<trust domain>/gateway/mesh/dc/<datacenter>
-spiffe://<trust domain>                                       the CA itself
+    spiffe://<trust domain>/ns/<namespace>/dc/<datacenter>/svc/<service>
+    spiffe://<trust domain>/agent/client/dc/<datacenter>/id/<node>
+    spiffe://<trust domain>/agent/server/dc/<datacenter>
+    spiffe://<trust domain>/gateway/mesh/dc/<datacenter>
+    spiffe://<trust domain>                                       the CA itself
 """
 
 import re
