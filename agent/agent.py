@@ -367,7 +367,8 @@ class Agent:
             if service_id and owner is None:
                 raise DefinitionError(f'ServiceID "{service_id}" does not exist')
             check_id = str(fields.get("ID") or check.check_id or name)
-            self.add_check(definitions.check_of(check, config.node_name, owner, check_id, name), check, persist=False)
+            row = definitions.check_of(check, config.node_name, owner, check_id, name)
+            self.add_check(msgspec.structs.replace(row, type=""), check, persist=False)  # As Consul shows these.
 
     def sidecar_port(self, service_id: str) -> int:
         """A port for a sidecar: the one that it has, or the lowest free one of the range; 0 when none is left."""
@@ -434,9 +435,11 @@ class Agent:
         check = self.local.checks.get(check_id)
         return check.output if check else ""
 
-    def _aliased(self, check: CheckType) -> list[HealthCheck]:
+    def _aliased(self, check: CheckType) -> list[HealthCheck] | None:
         if check.alias_node and check.alias_node != self.config.node_name:
             return []
+        if check.alias_service and check.alias_service not in self.local.services:
+            return None
         found = self.local.checks_of(check.alias_service)
         return [*found, *(self.local.checks_of("") if not check.alias_service else [])]
 
@@ -473,12 +476,14 @@ class Agent:
     def filtered(self, expression: str, cls: Any, rows: dict[str, Any], shown: dict[str, Any]) -> dict[str, Any]:
         """The shown rows whose struct passes a filter expression."""
         from agent.http.routing import HttpError
-        from model.filter import FilterError, compile_filter
+        from model.filter import BAD_FILTER, FilterError, compile_filter, is_expression
 
         try:
             passes = compile_filter(expression, cls)
         except FilterError as error:
-            raise HttpError(400, f"Failed to create boolean expression evaluator: {error}") from None
+            # Of checks Consul judges the selectors only as it meets the first one, so without the introduction.
+            late = cls is HealthCheck and is_expression(expression)
+            raise HttpError(500, str(error) if late else f"{BAD_FILTER}{error}") from None
         return {key: value for key, value in shown.items() if passes(rows[key])}
 
     # Reload

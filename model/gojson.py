@@ -206,6 +206,13 @@ def _syntax_error(raw: bytes, reason: str) -> str:
     if position.isdigit() and int(position) < len(raw):
         at = int(position)
         shown = raw[at : at + 1].decode("latin-1")
+        if "object keys" in reason or "trailing comma in object" in reason:
+            return f"invalid character {_quoted(shown)} looking for beginning of object key string"
+        if "expected ':'" in reason:
+            return f"invalid character {_quoted(shown)} after object key"
+        if "expected ','" in reason:
+            place = "array element" if "']'" in reason else "object key:value pair"
+            return f"invalid character {_quoted(shown)} after {place}"
         if "trailing" in reason:
             return f"invalid character {_quoted(shown)} after top-level value"
         return f"invalid character {_quoted(shown)} looking for beginning of value"
@@ -229,16 +236,27 @@ _REFUSED_SNAKE_CASE = frozenset(
 """Snake-case keys that Consul's agent endpoints do not know, although they know the others."""
 
 
+_AGENT_ALIASES = {"CheckType": {"args": "scriptargs"}, "CheckDefinition": {"args": "scriptargs"}}
+"""Other names of fields that the agent's endpoints take, by struct."""
+_AGENT_IGNORES = {"ServiceConnect": frozenset(("proxy",))}
+"""Fields of earlier versions that the agent's endpoints take and pass over, by struct."""
+
+
 class _Reader:
     """One struct's names, prepared for look-up without regard to case."""
 
-    __slots__ = ("by_fold", "by_name", "cls", "parse")
+    __slots__ = ("aliases", "by_fold", "by_name", "cls", "ignores", "parse")
 
     def __init__(self, cls: type[Wire]) -> None:
         self.cls = cls
         visible = [field for field in fields_of(cls) if not field.hidden]
         self.by_name = {field.name: field for field in visible}
         self.by_fold = {field.name.lower(): field for field in visible}
+        self.aliases = _AGENT_ALIASES.get(cls.__name__, {})
+        self.ignores = _AGENT_IGNORES.get(cls.__name__, frozenset())
+
+    def ignored(self, key: str, style: Style) -> bool:
+        return style == "agent" and key.lower() in self.ignores
 
     def find(self, key: str, style: Style) -> Field | None:
         field = self.by_name.get(key)
@@ -247,6 +265,8 @@ class _Reader:
             field = self.by_fold.get(folded)
             if field is None and style == "agent" and "_" in key and folded not in _REFUSED_SNAKE_CASE:
                 field = self.by_fold.get(folded.replace("_", ""))
+            if field is None and style == "agent" and folded in self.aliases:
+                field = self.by_fold[self.aliases[folded]]
         return field
 
 
@@ -288,7 +308,7 @@ def fields_from_json(cls: type[W], value: Any, *, unknown: Literal["error", "ign
     for key, item in value.items():
         field = reader.find(key, style)
         if field is None:
-            if unknown == "error":
+            if unknown == "error" and not reader.ignored(key, style):
                 raise JsonError(f'json: unknown field "{key}"')
             continue
         if item is None:
@@ -312,6 +332,8 @@ def _value_from_json(
             return value
     elif kind is int:
         if marker in (DURATION, READABLE_DURATION):
+            if style == "agent" and actual in (list, dict, bool):
+                return 0  # The agent's endpoints read durations by hand and pass over what is neither text nor number.
             return _duration(value, path)
         if actual is int:
             return value
@@ -336,7 +358,12 @@ def _value_from_json(
         return free_form_from_json(value)
     else:
         return _container_from_json(kind, value, unknown, style, path, owner)
-    raise _mismatch(value, owner, path, _GO_TYPES.get(kind, "time.Time"))
+    raise _mismatch(value, _shown_owner(owner, style), path, _GO_TYPES.get(kind, "time.Time"))
+
+
+def _shown_owner(owner: str, style: Style) -> str:
+    """The struct as Consul's errors name it: what the agent's endpoints read is embedded in one without a name."""
+    return ".Alias" if style == "agent" else owner
 
 
 def _container_from_json(
@@ -347,7 +374,8 @@ def _container_from_json(
     if origin is list:
         element, optional = unwrap(arguments[0], [])
         if value.__class__ is not list:
-            raise _mismatch(value, owner, path, f"[]{_GO_TYPES.get(element, getattr(element, '__name__', 'any'))}")
+            shown = _GO_TYPES.get(element) or getattr(element, "__name__", "any")
+            raise _mismatch(value, _shown_owner(owner, style), path, f"[]{shown}")
         return [
             (None if optional else _zero(element))
             if item is None
@@ -359,11 +387,11 @@ def _container_from_json(
         element, optional = unwrap(arguments[1], markers)
         if value.__class__ is not dict:
             shown = _GO_TYPES.get(element) or getattr(element, "__name__", "interface {}")
-            raise _mismatch(value, owner, path, f"map[string]{shown}")
+            raise _mismatch(value, _shown_owner(owner, style), path, f"map[string]{shown}")
         return {
             key: (None if optional else _zero(element))
             if item is None
-            else _value_from_json(element, None, item, unknown, style, f"{path}.{key}", owner)
+            else _value_from_json(element, None, item, unknown, style, path, owner)
             for key, item in value.items()
         }
     return from_json(kind, value, unknown=unknown, style=style, path=path)

@@ -94,9 +94,13 @@ class ConfigEntries:
         check_change(lookup, self.rows.rows(), kind, name, entry, datacenter)
 
     def put(self, index: int, entry: Any) -> None:
-        """Write an entry."""
+        """Write an entry; one that says what is there already changes nothing, so wakes nobody."""
         old = self.rows.get((kind_of(entry), name_of(entry)))
         created = old.create_index if old else index
+        if old is not None and old == msgspec.structs.replace(
+            entry, create_index=old.create_index, modify_index=old.modify_index
+        ):
+            return
         self.rows.put(msgspec.structs.replace(entry, create_index=created, modify_index=index))
         self._changed(index, kind_of(entry), name_of(entry))
 

@@ -104,3 +104,13 @@ async def test_stored_forms(server: FakeServer) -> None:
     await put(server, Kind="service-router", Name="web", Routes=[{"Match": {"HTTP": {"Methods": ["get"]}}}])
     router = (await server.call("ConfigEntry.Get", kind="service-router", name="web")).entry
     assert router.routes[0].match.http.methods == ["GET"]
+
+
+async def test_writing_the_same_again_changes_no_index(server: FakeServer) -> None:
+    for _ in range(2):
+        await put(server, Kind="service-defaults", Name="web", Protocol="http")
+    found = (await server.call("ConfigEntry.Get", kind="service-defaults", name="web")).entry
+    assert found.modify_index == found.create_index
+    await put(server, Kind="service-defaults", Name="web", Protocol="tcp")
+    found = (await server.call("ConfigEntry.Get", kind="service-defaults", name="web")).entry
+    assert found.modify_index > found.create_index
