@@ -151,7 +151,12 @@ class Agent:
                     bootstrap_expect=config.bootstrap_expect,
                     raft_multiplier=config.raft_multiplier,
                     fast=config.dev,
-                    limits=Limits(config.default_query_time, config.max_query_time, config.rpc_hold_timeout),
+                    limits=Limits(
+                        config.default_query_time,
+                        config.max_query_time,
+                        config.rpc_hold_timeout,
+                        config.session_ttl_min,
+                    ),
                     ca_config=config.ca_config,
                     extra_tags=self._port_tags(),
                 )

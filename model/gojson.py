@@ -238,6 +238,14 @@ _REFUSED_SNAKE_CASE = frozenset(
 
 _AGENT_ALIASES = {"CheckType": {"args": "scriptargs"}, "CheckDefinition": {"args": "scriptargs"}}
 """Other names of fields that the agent's endpoints take, by struct."""
+_ALIASES = {
+    "HealthCheckDefinition": {
+        "intervalduration": "interval",
+        "timeoutduration": "timeout",
+        "deregistercriticalserviceafterduration": "deregistercriticalserviceafter",
+    }
+}
+"""Other names of fields that every endpoint takes, by struct."""
 _AGENT_IGNORES = {"ServiceConnect": frozenset(("proxy",))}
 """Fields of earlier versions that the agent's endpoints take and pass over, by struct."""
 
@@ -245,14 +253,15 @@ _AGENT_IGNORES = {"ServiceConnect": frozenset(("proxy",))}
 class _Reader:
     """One struct's names, prepared for look-up without regard to case."""
 
-    __slots__ = ("aliases", "by_fold", "by_name", "cls", "ignores", "parse")
+    __slots__ = ("agent_aliases", "aliases", "by_fold", "by_name", "cls", "ignores", "parse")
 
     def __init__(self, cls: type[Wire]) -> None:
         self.cls = cls
         visible = [field for field in fields_of(cls) if not field.hidden]
         self.by_name = {field.name: field for field in visible}
         self.by_fold = {field.name.lower(): field for field in visible}
-        self.aliases = _AGENT_ALIASES.get(cls.__name__, {})
+        self.aliases = _ALIASES.get(cls.__name__, {})
+        self.agent_aliases = {**self.aliases, **_AGENT_ALIASES.get(cls.__name__, {})}
         self.ignores = _AGENT_IGNORES.get(cls.__name__, frozenset())
 
     def ignored(self, key: str, style: Style) -> bool:
@@ -265,8 +274,9 @@ class _Reader:
             field = self.by_fold.get(folded)
             if field is None and style == "agent" and "_" in key and folded not in _REFUSED_SNAKE_CASE:
                 field = self.by_fold.get(folded.replace("_", ""))
-            if field is None and style == "agent" and folded in self.aliases:
-                field = self.by_fold[self.aliases[folded]]
+            aliases = self.agent_aliases if style == "agent" else self.aliases
+            if field is None and folded in aliases:
+                field = self.by_fold[aliases[folded]]
         return field
 
 

@@ -386,6 +386,7 @@ def build(read: Reader, dev: bool) -> Config:
         max_query_time=read.seconds("max_query_time", 600.0),
         kv_max_value_size=limits.number("kv_max_value_size", 512 * 1024),
         txn_max_req_len=limits.number("txn_max_req_len", 512 * 1024),
+        session_ttl_min=read.seconds("session_ttl_min", 10.0),
         rpc_hold_timeout=performance.seconds("rpc_hold_timeout", 7.0),
         disable_coordinates=read.flag("disable_coordinates"),
         connect_enabled=connect.flag("enabled", True),

@@ -111,6 +111,7 @@ class Config(msgspec.Struct, frozen=True):
     kv_max_value_size: int = 512 * 1024
     txn_max_req_len: int = 512 * 1024
     rpc_hold_timeout: float = 7.0
+    session_ttl_min: float = 10.0
     disable_coordinates: bool = False
     connect_enabled: bool = False
     ca_config: dict[str, Any] = {}

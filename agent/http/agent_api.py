@@ -429,13 +429,16 @@ async def fire(request: ApiRequest) -> Any:
     if not request.rest:
         raise HttpError(400, "Missing name")
     agent = request.agent
-    event = agent.events.make(
-        request.rest,
-        await request.raw_body(),
-        node=request.param("node"),
-        service=request.param("service"),
-        tag=request.param("tag"),
-    )
+    try:
+        event = agent.events.make(
+            request.rest,
+            await request.raw_body(),
+            node=request.param("node"),
+            service=request.param("service"),
+            tag=request.param("tag"),
+        )
+    except ValueError as error:
+        raise HttpError(500, str(error)) from None
     await request.call(
         "Internal.EventFire",
         EventFireRequest(name=event.name, payload=event.encode(), datacenter=request.datacenter),
@@ -447,12 +450,12 @@ async def fire(request: ApiRequest) -> Any:
 async def list_events(request: ApiRequest) -> ApiResponse:
     """The events that this agent has seen; with `?index=` the answer waits for the next."""
     agent = request.agent
-    options = request.query_options()
+    options = request.waiting()
     index = options.get("min_query_index", 0)
     wait = min(options.get("max_query_time", 0) / 1e9 or 300.0, 600.0)
-    found = await agent.events.listed(request.param("name"), index, wait)
+    found, present = await agent.events.listed(request.param("name"), index, wait)
     headers = {
-        "X-Consul-Index": str(agent.events.index),
+        "X-Consul-Index": str(present),
         "X-Consul-KnownLeader": "true",
         "X-Consul-LastContact": "0",
     }

@@ -130,8 +130,15 @@ class ApiRequest:
 
     def query_options(self) -> dict[str, Any]:
         """The options of a read as fields of `model.structs.base.Query`, and the datacenter. Raises HttpError 400."""
-        options = self.consistency()
-        options["token"] = self.token
+        options = {**self.consistency(), "token": self.token, **self.waiting()}
+        if self.has("filter"):
+            options["filter"] = self.param("filter")
+        options["datacenter"] = self.datacenter
+        return options
+
+    def waiting(self) -> dict[str, Any]:
+        """`?index` and `?wait` as fields of a read. Raises HttpError 400."""
+        options: dict[str, Any] = {}
         if self.has("wait"):
             try:
                 options["max_query_time"] = max(0, parse_duration(self.param("wait")))
@@ -142,9 +149,6 @@ class ApiRequest:
             if not (text.isascii() and text.isdigit() and int(text) < 1 << 64):
                 raise HttpError(400, "Invalid index")
             options["min_query_index"] = int(text)
-        if self.has("filter"):
-            options["filter"] = self.param("filter")
-        options["datacenter"] = self.datacenter
         return options
 
     def node_meta(self) -> dict[str, str] | None:

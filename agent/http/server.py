@@ -305,5 +305,5 @@ def _too_large(limit: int, size: int) -> HttpError:
     return HttpError(
         413,
         f"Request body({size} bytes) too large, max size: {limit} bytes. "
-        "See https://www.consul.io/docs/agent/options.html#kv_max_value_size.",
+        "See https://www.consul.io/docs/agent/config/config-files#kv_max_value_size.",
     )
