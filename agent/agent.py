@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.core import CollectorRegistry as Registry
 
 from agent import definitions
+from agent.cache import Cache
 from agent.checks.runner import CheckRunner
 from agent.client import Client, ClientConfig
 from agent.config.settings import Config, ConfigError
@@ -70,6 +71,7 @@ class Agent:
         self.checks: CheckRunner
         self.leafs: LeafCertificates
         self.proxies: ProxyStates
+        self.cache: Cache
         self.events: Events
         self.http: HttpServer
         self.dns: Any = None
@@ -207,6 +209,7 @@ class Agent:
         self.checks = CheckRunner(self._check_result, self._aliased, config.check_output_max_size)
         self.checks.last_output = self._last_output  # type: ignore[method-assign]
         self.leafs = LeafCertificates(self.delegate, config.datacenter)
+        self.cache = Cache(self.delegate.call, time.monotonic)
         self.proxies = ProxyStates(self.delegate, self.local, self.leafs, config.datacenter)
         self.events = Events(
             config.node_name,
@@ -277,6 +280,7 @@ class Agent:
             task.cancel()
         if hasattr(self, "proxies"):
             self.proxies.close()
+            self.cache.close()
         parts = [getattr(self, name, None) for name in ("http", "dns", "local", "checks", "delegate")]
         for part in parts:  # What was never started is not there, or has nothing to stop.
             if part is None:

@@ -462,6 +462,7 @@ def _http(read: Reader) -> HttpConfig:
         response_headers={str(k): str(v) for k, v in read.mapping("response_headers").items()},
         allow_write_http_from=networks,
         max_header_bytes=read.number("max_header_bytes"),
+        use_cache=read.flag("use_cache", True),
     )
 
 

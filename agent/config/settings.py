@@ -62,6 +62,7 @@ class HttpConfig(msgspec.Struct, frozen=True):
     response_headers: dict[str, str] = {}
     allow_write_http_from: list[str] = []
     max_header_bytes: int = 0
+    use_cache: bool = True
 
 
 class Config(msgspec.Struct, frozen=True):

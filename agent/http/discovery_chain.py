@@ -24,7 +24,7 @@ async def read(request: ApiRequest) -> ApiResponse:
         **overrides,
         **request.query_options(),
     )
-    reply = await request.call("DiscoveryChain.Get", args)
+    reply = await request.cached_call("DiscoveryChain.Get", args)
     return request.json({"Chain": reply.chain}, reply)
 
 

@@ -137,7 +137,7 @@ async def match(request: ApiRequest) -> ApiResponse:
         raise HttpError(500, "required query parameter 'name' not set")
     entries = [IntentionMatchEntry(name=parse_name(name, "name")[0], namespace="default") for name in names]
     wanted = IntentionQueryMatch(type=by, entries=entries)
-    reply = await request.call("Intention.Match", IntentionQueryRequest(match=wanted, **request.query_options()))
+    reply = await request.cached_call("Intention.Match", IntentionQueryRequest(match=wanted, **request.query_options()))
     return request.json(dict(zip(names, reply.matches or [], strict=False)), reply)
 
 

@@ -9,6 +9,7 @@ from agent.http.routing import JSON, TEXT, ApiRequest, ApiResponse, HttpError, m
 from model.errors import QUERY_NOT_FOUND, RpcError
 from model.gojson import encode_json, to_json
 from model.structs.base import Meta
+from model.structs.catalog import CheckServiceNode
 from model.structs.catalog_rpc import DCSpecificRequest, QuerySource
 from model.structs.queries import (
     PreparedQuery,
@@ -19,8 +20,10 @@ from model.structs.queries import (
 
 
 def _refused(error: RpcError, request: ApiRequest, headers: bool = True) -> ApiResponse:
-    status = 404 if error.has(QUERY_NOT_FOUND) else 403 if error.has("Permission denied") else 500
-    text = QUERY_NOT_FOUND if status == 404 else error.text
+    status = 403 if error.has("Permission denied") else 500
+    if error.has(QUERY_NOT_FOUND) and not request.wants_cached:
+        status = 404
+    text = QUERY_NOT_FOUND if error.has(QUERY_NOT_FOUND) else error.text
     extra = meta_headers(Meta(), request, consistency=False) if headers else {}
     return ApiResponse(text.encode(), status, TEXT, extra)
 
@@ -59,6 +62,18 @@ def _execute_request(request: ApiRequest, name: str) -> PreparedQueryExecuteRequ
     )
 
 
+def _shown(row: CheckServiceNode) -> dict[str, Any]:
+    """An instance that a query found. Unlike other answers, this one shows lists that were never set as null."""
+    body: dict[str, Any] = to_json(row)
+    if row.service is not None and row.service.tags is None:
+        body["Service"]["Tags"] = None
+    body["Checks"] = body["Checks"] or None
+    for check, shown in zip(row.checks or (), body["Checks"] or (), strict=True):
+        if check.service_tags is None:
+            shown["ServiceTags"] = None
+    return body
+
+
 def _meta_fields(reply: Meta) -> dict[str, Any]:
     return {
         "Index": 1,
@@ -77,10 +92,11 @@ async def read(request: ApiRequest) -> ApiResponse:
     name, _, verb = request.rest.rpartition("/")
     try:
         if name and verb == "execute":
-            reply = await request.call("PreparedQuery.Execute", _execute_request(request, name))
+            args = _execute_request(request, name)
+            reply = await request.cached_call("PreparedQuery.Execute", args, fresh=False)
             body = {
                 "Service": reply.service,
-                "Nodes": to_json(reply.nodes or []),
+                "Nodes": [_shown(row) for row in reply.nodes or []],
                 "DNS": to_json(reply.dns),
                 "Datacenter": reply.datacenter or request.agent.config.datacenter,
                 "PeerName": reply.peer_name,
@@ -91,8 +107,8 @@ async def read(request: ApiRequest) -> ApiResponse:
             reply = await request.call("PreparedQuery.Explain", _execute_request(request, name))
             body = {"Query": to_json(reply.query), **_meta_fields(reply)}
         else:
-            args = PreparedQuerySpecificRequest(query_id=request.rest, **request.query_options())
-            found = await request.call("PreparedQuery.Get", args)
+            wanted = PreparedQuerySpecificRequest(query_id=request.rest, **request.query_options())
+            found = await request.call("PreparedQuery.Get", wanted)
             return request.json(found.queries or [], found)
     except RpcError as error:
         return _refused(error, request)
