@@ -18,7 +18,7 @@ import msgspec
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.core import CollectorRegistry as Registry
 
-from agent import definitions
+from agent import definitions, file_definitions
 from agent.cache import Cache
 from agent.checks.runner import CheckRunner
 from agent.client import Client, ClientConfig
@@ -36,8 +36,8 @@ from gossip.core import UserEvent
 from gossip.driver import Event as GossipEvent
 from gossip.driver import JoinError
 from model.errors import RpcError
-from model.gojson import JsonError, encode_json, from_json
-from model.structs.catalog import CheckType, HealthCheck, Node, ServiceDefinition
+from model.gojson import JsonError, encode_json
+from model.structs.catalog import CheckType, HealthCheck, Node
 from model.structs.config_rpc import ConfigEntryQuery, ConfigEntryRequest, kind_of
 from model.weak_decode import WeakError
 from server.endpoints.context import Limits
@@ -357,27 +357,23 @@ class Agent:
 
     def _load_from_files(self, config: Config) -> None:
         for raw in config.services:
-            definition = from_json(ServiceDefinition, _file_keys(raw), style="agent")
+            definition = file_definitions.service(raw)
             for part in definitions.expand(
                 definition, config.node_name, config.enable_local_script_checks, self.sidecar_port
             ):
                 self.add_service(part, replace_checks=True, persist=False)
                 self.local.from_files.add(part.service.id)
         for raw in config.checks:
-            fields = _file_keys(raw)
-            plain = {key: value for key, value in fields.items() if key not in ("ID", "ServiceID", "Token")}
-            check = from_json(CheckType, plain, style="agent")
-            name = str(fields.get("Name") or "")
-            if not name:
+            own = file_definitions.check(raw)
+            if not own.name:
                 raise DefinitionError("Missing check name")
-            definitions.validate_check(check, config.enable_local_script_checks)
-            service_id = str(fields.get("ServiceID") or "")
-            owner = self.local.services.get(service_id) if service_id else None
-            if service_id and owner is None:
-                raise DefinitionError(f'ServiceID "{service_id}" does not exist')
-            check_id = str(fields.get("ID") or check.check_id or name)
-            row = definitions.check_of(check, config.node_name, owner, check_id, name)
-            self.add_check(msgspec.structs.replace(row, type=""), check, persist=False)  # As Consul shows these.
+            definitions.validate_check(own.check, config.enable_local_script_checks)
+            owner = self.local.services.get(own.service_id) if own.service_id else None
+            if own.service_id and owner is None:
+                raise DefinitionError(f'ServiceID "{own.service_id}" does not exist')
+            row = definitions.check_of(own.check, config.node_name, owner, own.check_id, own.name)
+            self.add_check(msgspec.structs.replace(row, type=""), own.check, persist=False)  # As Consul shows these.
+            self.local.checks_from_files.add(own.check_id)
 
     def sidecar_port(self, service_id: str) -> int:
         """A port for a sidecar: the one that it has, or the lowest free one of the range; 0 when none is left."""
@@ -511,8 +507,9 @@ class Agent:
         except ConfigError as error:
             return str(error)
         log.info("Reloading configuration...")
-        before = set(self.local.from_files)
+        before, checks_before = set(self.local.from_files), set(self.local.checks_from_files)
         self.local.from_files.clear()
+        self.local.checks_from_files.clear()
         try:
             self._load_from_files(config)
         except (DefinitionError, JsonError) as error:
@@ -520,6 +517,9 @@ class Agent:
         for service_id in before - self.local.from_files:
             if service_id in self.local.services:
                 self.remove_service(service_id)
+        for check_id in checks_before - self.local.checks_from_files:
+            if check_id in self.local.checks:
+                self.remove_check(check_id)
         self.config = msgspec.structs.replace(self.config, dns=config.dns, recursors=config.recursors)
         if self.dns is not None:
             self.dns.reload(self.config)
@@ -668,49 +668,6 @@ class Agent:
             "Samples": [],
         }
         return ApiResponse(encode_json(body, pretty), 200, JSON)
-
-
-_FILE_NAMES = {"id": "ID", "checkid": "CheckID", "name": "Name", "serviceid": "ServiceID", "token": "Token"}
-
-
-def _file_keys(raw: dict[str, Any]) -> dict[str, Any]:
-    """A definition of a file with the API's names: an inline check's `id` is its CheckID, headers are lists."""
-    renamed: dict[str, Any] = {}
-    for key, value in raw.items():
-        folded = key.lower().replace("_", "")
-        name = _FILE_NAMES.get(folded)
-        if folded in ("check", "checks") and isinstance(value, dict | list):
-            listed = value if isinstance(value, list) else [value]
-            value = [_inline_check(one) for one in listed if isinstance(one, dict)]
-            name = "Checks"
-        elif folded in ("connect", "proxy", "sidecarservice", "weights", "meta", "taggedaddresses"):
-            if isinstance(value, list) and len(value) == 1:
-                value = value[0]
-            if folded == "connect" and isinstance(value, dict):
-                value = {
-                    inner: _file_keys(_only(item)) if isinstance(item, dict | list) else item
-                    for inner, item in value.items()
-                }
-        elif folded in ("args", "scriptargs"):
-            name = "ScriptArgs"
-        final = name or "".join(part for part in key.split("_")) if "_" in key else name or key
-        if final == "Checks" and "Checks" in renamed:
-            renamed["Checks"] = [*renamed["Checks"], *value]
-        else:
-            renamed[final] = value
-    return renamed
-
-
-def _only(item: Any) -> Any:
-    return item[0] if isinstance(item, list) and item else item or {}
-
-
-def _inline_check(raw: dict[str, Any]) -> dict[str, Any]:
-    fields = _file_keys(raw)
-    if "ID" in fields:
-        fields["CheckID"] = fields.pop("ID")
-    fields.pop("Token", None)
-    return fields
 
 
 def _port_text(error: OSError, what: str, where: str) -> str:

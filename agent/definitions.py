@@ -79,22 +79,34 @@ def validate_check(check: CheckType, scripts_allowed: bool) -> None:
         )
 
 
+def meta_problem(meta: dict[str, str] | None) -> str:
+    """What is wrong with the meta data of a node or service; "" when it fits."""
+    if len(meta or ()) > 64:
+        return "Node metadata cannot contain more than 64 key/value pairs"
+    for key, value in (meta or {}).items():
+        reason = _pair_problem(key, value)
+        if reason:
+            return f"Couldn't load metadata pair ('{key}', '{value}'): {reason}"
+    return ""
+
+
+def _pair_problem(key: str, value: str) -> str:
+    if not key:
+        return "Key cannot be blank"
+    if not _META_KEY.fullmatch(key):
+        return "Key contains invalid characters"
+    if len(key) > 128:
+        return "Key is too long (limit: 128 characters)"
+    if key.startswith("consul-"):
+        return "Key prefix 'consul-' is reserved for internal use"
+    return "Value is too long (limit: 512 characters)" if len(value) > 512 else ""
+
+
 def validate_meta(meta: dict[str, str] | None) -> None:
     """Raise DefinitionError unless meta data fits."""
-    if len(meta or ()) > 64:
-        raise DefinitionError("Invalid Service Meta: Node metadata cannot contain more than 64 key/value pairs")
-    for key, value in (meta or {}).items():
-        where = f"Invalid Service Meta: Couldn't load metadata pair ('{key}', '{value}'): "
-        if not key:
-            raise DefinitionError(where + "Key cannot be blank")
-        if not _META_KEY.fullmatch(key):
-            raise DefinitionError(where + "Key contains invalid characters")
-        if len(key) > 128:
-            raise DefinitionError(where + "Key is too long (limit: 128 characters)")
-        if key.startswith("consul-"):
-            raise DefinitionError(where + "Key prefix 'consul-' is reserved for internal use")
-        if len(value) > 512:
-            raise DefinitionError(where + "Value is too long (limit: 512 characters)")
+    problem = meta_problem(meta)
+    if problem:
+        raise DefinitionError(f"Invalid Service Meta: {problem}")
 
 
 def validate_weights(weights: Weights | None) -> None:

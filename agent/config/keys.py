@@ -42,6 +42,13 @@ KNOWN = HONOURED | frozenset(
 )
 """Every key of Consul 1.14's files. Those that are not honoured yet are warned about."""
 
+DURATIONS = (
+    *("acl_ttl", "advertise_reconnect_timeout", "log_rotate_duration", "primary_gateways_interval"),
+    *("raft_snapshot_interval", "reconnect_timeout", "reconnect_timeout_wan", "retry_interval_wan"),
+    "server_rejoin_age_max",
+)
+"""Durations that have no effect yet, but must be well formed."""
+
 NESTED = {
     "ports": frozenset(
         (

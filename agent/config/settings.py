@@ -6,7 +6,14 @@ import msgspec
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be used; the text names the key and the reason."""
+    """A configuration that cannot be used; the text names the key and the reason.
+
+    `exit_code` is the agent's: 1, or 2 for what Consul finds only after it has announced its start.
+    """
+
+    def __init__(self, text: str, exit_code: int = 1) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
 
 
 class Ports(msgspec.Struct, frozen=True):
@@ -90,6 +97,9 @@ class Config(msgspec.Struct, frozen=True):
     start_join: list[str] = []
     recursors: list[str] = []
     node_meta: dict[str, str] = {}
+    encrypt: str = ""
+    protocol: int = 2
+    raft_protocol: int = 3
     ui: bool = False
     ui_path: str = "/ui/"
     log_level: str = "INFO"
