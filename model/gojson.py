@@ -171,7 +171,10 @@ def parse_json(raw: bytes) -> Any:
     try:
         value = msgspec.json.decode(raw)
     except msgspec.DecodeError as error:
-        raise JsonError(_syntax_error(raw, str(error))) from None
+        first = _first_value(raw, str(error))
+        if first is None:
+            raise JsonError(_syntax_error(raw, str(error))) from None
+        return parse_json(first)
     except RecursionError:
         raise JsonError("exceeded max depth") from None
     except UnicodeDecodeError:
@@ -179,6 +182,15 @@ def parse_json(raw: bytes) -> Any:
     if _depth_exceeds(value, MAX_DEPTH):
         raise JsonError("exceeded max depth")
     return value
+
+
+def _first_value(raw: bytes, reason: str) -> bytes | None:
+    """The text of the first value when only what follows it is amiss: like Go's decoder, nobody looks at that."""
+    at = reason.rpartition("(byte ")[2].rstrip(")")
+    if "trailing characters" not in reason or not at.isdigit():
+        return None
+    first = raw[: int(at)].rstrip()[:-1]  # The place that is named lies behind the first character too many.
+    return first if len(first) < len(raw) else None
 
 
 def _depth_exceeds(value: Any, limit: int) -> bool:
@@ -319,7 +331,10 @@ def fields_from_json(cls: type[W], value: Any, *, unknown: Literal["error", "ign
         field = reader.find(key, style)
         if field is None:
             if unknown == "error" and not reader.ignored(key, style):
-                raise JsonError(f'json: unknown field "{key}"')
+                text = f'json: unknown field "{key}"'
+                if key.lower() in ("namespace", "partition") and not path:
+                    text += f" - {key.capitalize()}s are a Consul Enterprise feature"
+                raise JsonError(text)
             continue
         if item is None:
             continue
@@ -435,7 +450,7 @@ def _duration(value: Any, path: str) -> int:
             raise JsonError(str(error)) from None
     if value.__class__ in (int, float):
         return int(value)
-    raise JsonError(f"json: cannot unmarshal {_json_kind(value)} into Go struct field {path} of type time.Duration")
+    raise JsonError(f"json: cannot unmarshal {json_kind(value)} into Go struct field {path} of type time.Duration")
 
 
 def _base64(text: str) -> bytes:
@@ -450,7 +465,7 @@ def _base64(text: str) -> bytes:
 
 
 def _mismatch(value: Any, owner: str, path: str, go_type: str) -> JsonError:
-    shown = _json_kind(value)
+    shown = json_kind(value)
     if not path:
         return JsonError(f"json: cannot unmarshal {shown} into Go value of type structs.{owner}")
     if shown == "number" and value.__class__ is float:
@@ -458,7 +473,8 @@ def _mismatch(value: Any, owner: str, path: str, go_type: str) -> JsonError:
     return JsonError(f"json: cannot unmarshal {shown} into Go struct field {owner}.{path} of type {go_type}")
 
 
-def _json_kind(value: Any) -> str:
+def json_kind(value: Any) -> str:
+    """What Go calls the kind of a JSON value in its errors."""
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -138,7 +138,8 @@ async def match(request: ApiRequest) -> ApiResponse:
     entries = [IntentionMatchEntry(name=parse_name(name, "name")[0], namespace="default") for name in names]
     wanted = IntentionQueryMatch(type=by, entries=entries)
     reply = await request.cached_call("Intention.Match", IntentionQueryRequest(match=wanted, **request.query_options()))
-    return request.json(dict(zip(names, reply.matches or [], strict=False)), reply)
+    found = [one or None for one in reply.matches or ()]
+    return request.json(dict(zip(names, found, strict=False)), reply)
 
 
 @route("GET", "/v1/connect/intentions/check")

@@ -43,6 +43,15 @@ async def create(request: ApiRequest) -> Any:
     return {"ID": await request.call("PreparedQuery.Apply", args)}
 
 
+def _flag(request: ApiRequest, name: str) -> bool:
+    text = request.param(name)
+    if text in ("", "0", "f", "F", "false", "FALSE", "False"):
+        return False
+    if text in ("1", "t", "T", "true", "TRUE", "True"):
+        return True
+    raise HttpError(500, f"Error parsing '{name}' value: strconv.ParseBool: parsing \"{text}\": invalid syntax")
+
+
 def _execute_request(request: ApiRequest, name: str) -> PreparedQueryExecuteRequest:
     options = request.query_options()
     limit = 0
@@ -57,7 +66,7 @@ def _execute_request(request: ApiRequest, name: str) -> PreparedQueryExecuteRequ
         limit=limit,
         source=source(request),
         agent=agent,
-        connect=request.param("connect") in ("1", "true"),
+        connect=_flag(request, "connect"),
         **options,
     )
 
@@ -74,12 +83,12 @@ def _shown(row: CheckServiceNode) -> dict[str, Any]:
     return body
 
 
-def _meta_fields(reply: Meta) -> dict[str, Any]:
+def _meta_fields(reply: Meta, request: ApiRequest) -> dict[str, Any]:
     return {
         "Index": 1,
         "LastContact": reply.last_contact,
         "KnownLeader": reply.known_leader,
-        "ConsistencyLevel": "leader",
+        "ConsistencyLevel": request.consistency_mode,
         "NotModified": False,
         "Backend": 0,
         "ResultsFilteredByACLs": reply.results_filtered_by_acls,
@@ -98,14 +107,14 @@ async def read(request: ApiRequest) -> ApiResponse:
                 "Service": reply.service,
                 "Nodes": [_shown(row) for row in reply.nodes or []],
                 "DNS": to_json(reply.dns),
-                "Datacenter": reply.datacenter or request.agent.config.datacenter,
+                "Datacenter": "" if reply.peer_name else reply.datacenter or request.agent.config.datacenter,
                 "PeerName": reply.peer_name,
                 "Failovers": reply.failovers,
-                **_meta_fields(reply),
+                **_meta_fields(reply, request),
             }
         elif name and verb == "explain":
             reply = await request.call("PreparedQuery.Explain", _execute_request(request, name))
-            body = {"Query": to_json(reply.query), **_meta_fields(reply)}
+            body = {"Query": to_json(reply.query), **_meta_fields(reply, request)}
         else:
             wanted = PreparedQuerySpecificRequest(query_id=request.rest, **request.query_options())
             found = await request.call("PreparedQuery.Get", wanted)
@@ -116,9 +125,16 @@ async def read(request: ApiRequest) -> ApiResponse:
     return ApiResponse(encode_json(body, request.pretty), 200, JSON, headers)
 
 
+def _refuse_verb(request: ApiRequest) -> None:
+    """What a query finds can only be read."""
+    if request.rest.rpartition("/")[2] in ("execute", "explain"):
+        raise HttpError(405, f"method {request.method} not allowed", {"Allow": "GET"})
+
+
 @route("PUT", "/v1/query/", prefix=True)
 async def update(request: ApiRequest) -> ApiResponse:
     """Change a query."""
+    _refuse_verb(request)
     query = msgspec.structs.replace(await request.body(PreparedQuery), id=request.rest)
     try:
         args = PreparedQueryRequest(op="update", query=query, datacenter=request.datacenter)

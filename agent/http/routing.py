@@ -134,6 +134,11 @@ class ApiRequest:
         """Whether `?cached` is there, with whatever value, and the agent may answer from its cache."""
         return self.has("cached") and self.agent.config.http.use_cache
 
+    @property
+    def consistency_mode(self) -> str:
+        """How consistent the answer is, as it tells."""
+        return "consistent" if self.has("consistent") else "stale" if self.has("stale") else "leader"
+
     def accepted(self) -> Wanted:
         """How old a cached answer may be, from `Cache-Control`. Raises HttpError 400."""
         seconds: dict[str, int] = {}
@@ -217,8 +222,7 @@ def meta_headers(meta: Meta, request: ApiRequest, consistency: bool = True, back
         "X-Consul-LastContact": str(meta.last_contact * 1000 // SECOND),
     }
     if consistency:
-        mode = "consistent" if request.has("consistent") else "stale" if request.has("stale") else "leader"
-        headers["X-Consul-Effective-Consistency"] = mode
+        headers["X-Consul-Effective-Consistency"] = request.consistency_mode
     headers["X-Consul-Query-Backend"] = backend or "blocking-query"
     return {**headers, **request.cache_headers}
 
