@@ -250,34 +250,32 @@ _REFUSED_SNAKE_CASE = frozenset(
 
 _AGENT_ALIASES = {"CheckType": {"args": "scriptargs"}, "CheckDefinition": {"args": "scriptargs"}}
 """Other names of fields that the agent's endpoints take, by struct."""
-_ALIASES = {
-    "HealthCheckDefinition": {
-        "intervalduration": "interval",
-        "timeoutduration": "timeout",
-        "deregistercriticalserviceafterduration": "deregistercriticalserviceafter",
-    }
-}
-"""Other names of fields that every endpoint takes, by struct."""
 _AGENT_IGNORES = {"ServiceConnect": frozenset(("proxy",))}
 """Fields of earlier versions that the agent's endpoints take and pass over, by struct."""
+_IGNORES = {
+    "HealthCheckDefinition": frozenset(
+        ("intervalduration", "timeoutduration", "deregistercriticalserviceafterduration")
+    )
+}
+"""Fields that every endpoint takes and passes over, by struct."""
 
 
 class _Reader:
     """One struct's names, prepared for look-up without regard to case."""
 
-    __slots__ = ("agent_aliases", "aliases", "by_fold", "by_name", "cls", "ignores", "parse")
+    __slots__ = ("agent_aliases", "agent_ignores", "by_fold", "by_name", "cls", "ignores", "parse")
 
     def __init__(self, cls: type[Wire]) -> None:
         self.cls = cls
         visible = [field for field in fields_of(cls) if not field.hidden]
         self.by_name = {field.name: field for field in visible}
         self.by_fold = {field.name.lower(): field for field in visible}
-        self.aliases = _ALIASES.get(cls.__name__, {})
-        self.agent_aliases = {**self.aliases, **_AGENT_ALIASES.get(cls.__name__, {})}
-        self.ignores = _AGENT_IGNORES.get(cls.__name__, frozenset())
+        self.agent_aliases = _AGENT_ALIASES.get(cls.__name__, {})
+        self.ignores = _IGNORES.get(cls.__name__, frozenset())
+        self.agent_ignores = self.ignores | _AGENT_IGNORES.get(cls.__name__, frozenset())
 
     def ignored(self, key: str, style: Style) -> bool:
-        return style == "agent" and key.lower() in self.ignores
+        return key.lower() in (self.agent_ignores if style == "agent" else self.ignores)
 
     def find(self, key: str, style: Style) -> Field | None:
         field = self.by_name.get(key)
@@ -286,9 +284,8 @@ class _Reader:
             field = self.by_fold.get(folded)
             if field is None and style == "agent" and "_" in key and folded not in _REFUSED_SNAKE_CASE:
                 field = self.by_fold.get(folded.replace("_", ""))
-            aliases = self.agent_aliases if style == "agent" else self.aliases
-            if field is None and folded in aliases:
-                field = self.by_fold[aliases[folded]]
+            if field is None and style == "agent" and folded in self.agent_aliases:
+                field = self.by_fold[self.agent_aliases[folded]]
         return field
 
 
@@ -332,8 +329,8 @@ def fields_from_json(cls: type[W], value: Any, *, unknown: Literal["error", "ign
         if field is None:
             if unknown == "error" and not reader.ignored(key, style):
                 text = f'json: unknown field "{key}"'
-                if key.lower() in ("namespace", "partition") and not path:
-                    text += f" - {key.capitalize()}s are a Consul Enterprise feature"
+                if key.lower() == "namespace" and style == "go":
+                    text += " - Namespaces are a Consul Enterprise feature"
                 raise JsonError(text)
             continue
         if item is None:

@@ -50,6 +50,8 @@ def read(flags: Flags) -> int:
     if not flags["name"]:
         return fail("Must specify the -name parameter")
     found = Api(flags).get(f"/v1/config/{flags['kind']}/{flags['name']}")
+    for path in found.get("Expose", {}).get("Paths") or ():
+        path.setdefault("ParsedFromCheck", False)
     print(json.dumps(found, indent="    "))
     return 0
 

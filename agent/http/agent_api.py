@@ -63,6 +63,8 @@ def _shown_proxy(service: NodeService) -> dict[str, Any]:
     for upstream in proxy.get("Upstreams", ()):
         if not upstream["Datacenter"]:
             del upstream["Datacenter"]
+    for path in proxy["Expose"].get("Paths", ()):
+        path.setdefault("ParsedFromCheck", False)
     return proxy
 
 

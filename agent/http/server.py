@@ -227,6 +227,7 @@ _META_ON_ERRORS = (
     "/v1/coordinate/",
     "/v1/connect/intentions",
     "/v1/discovery-chain/",
+    "/v1/internal/ui/",
 )
 FAILED_READ = {
     "X-Consul-Index": "1",

@@ -30,7 +30,7 @@ class ExposePath(Wire, frozen=True):
 
     listener_port: Annotated[int, OMIT] = 0
     local_path_port: Annotated[int, OMIT] = 0
-    parsed_from_check: bool = False
+    parsed_from_check: Annotated[bool, OMIT] = False
     path: Annotated[str, OMIT] = ""
     protocol: Annotated[str, OMIT] = ""
 
