@@ -21,6 +21,7 @@ from agent.http import (
     config_entries,
     connect,
     disabled,
+    discovery_chain,
     intentions,
     internal,
     keyring,
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("lictor.agent.http")
 
 MODULES = (
-    *(agent_api, catalog, config_entries, connect, disabled, intentions, internal, keyring, kv, monitor, operator),
-    *(query, session, snapshot),
+    *(agent_api, catalog, config_entries, connect, disabled, discovery_chain, intentions, internal, keyring, kv),
+    *(monitor, operator, query, session, snapshot),
 )
 NOT_FOUND_API = "Invalid URL path: not a recognized HTTP API endpoint\n"
 NOT_FOUND = "Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'\n"
@@ -224,7 +225,15 @@ def rpc_error(error: RpcError) -> ApiResponse:
     return ApiResponse(error.text.encode("utf-8", "replace"), status, TEXT)
 
 
-_META_ON_ERRORS = ("/v1/catalog/", "/v1/health/", "/v1/session/", "/v1/coordinate/", "/v1/connect/intentions")
+_META_ON_ERRORS = (
+    "/v1/catalog/",
+    "/v1/health/",
+    "/v1/session/",
+    "/v1/coordinate/",
+    "/v1/connect/intentions",
+    "/v1/discovery-chain/",
+    "/v1/internal/ui/",
+)
 FAILED_READ = {
     "X-Consul-Index": "1",
     "X-Consul-KnownLeader": "false",
@@ -302,5 +311,5 @@ def _too_large(limit: int, size: int) -> HttpError:
     return HttpError(
         413,
         f"Request body({size} bytes) too large, max size: {limit} bytes. "
-        "See https://www.consul.io/docs/agent/options.html#kv_max_value_size.",
+        "See https://www.consul.io/docs/agent/config/config-files#kv_max_value_size.",
     )

@@ -23,12 +23,13 @@ from server.raft.driver import Server
 
 
 class Limits(NamedTuple):
-    """Times in seconds that bound calls: of a blocking read without `wait`, of any blocking read, and for how long a
-    call is held back while there is no leader."""
+    """Times in seconds that bound calls: of a blocking read without `wait`, of any blocking read, for how long a
+    call is held back while there is no leader; and the shortest TTL of a session."""
 
     default_query_time: float = 300.0
     max_query_time: float = 600.0
     hold_timeout: float = 7.0
+    min_session_ttl: float = 10.0
 
 
 class ServerMember(NamedTuple):

@@ -12,7 +12,7 @@ from server.endpoints.query import run_read
 from server.raft.errors import NotLeader, RaftError
 
 ENDPOINTS = (
-    *("catalog", "config_entries", "connect_ca", "coordinate", "health", "intentions", "internal"),
+    *("catalog", "config_entries", "connect_ca", "coordinate", "discovery_chain", "health", "intentions", "internal"),
     *("keyring", "kvs", "operator", "prepared_query", "session", "status", "txn"),
 )
 """The modules of this package whose import registers endpoints."""
