@@ -48,8 +48,8 @@ class Keys:
     def records(self) -> list[Record]:
         """Entries and tombstones."""
         return [
-            Record(CommandType.KVS, DirEntry, self.entries.rows, self._load_entry),
-            Record(CommandType.TOMBSTONE, DirEntry, self.tombstones.rows, self._load_tombstone),
+            Record(CommandType.KVS, DirEntry, self.entries.captured, self._load_entry),
+            Record(CommandType.TOMBSTONE, DirEntry, self.tombstones.captured, self._load_tombstone),
         ]
 
     def _load_entry(self, row: DirEntry) -> None:
