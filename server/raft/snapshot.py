@@ -17,8 +17,8 @@ from typing import BinaryIO, Protocol
 
 import msgspec
 
+from server.raft.disk import sync_folder
 from server.raft.errors import CorruptLog
-from server.raft.log import sync_folder
 from server.raft.messages import SnapshotMeta, decode_configuration, encode_configuration
 
 KEEP = 2
