@@ -11,6 +11,7 @@ from model.commands import CommandType
 from model.structs.kv import DirEntry, KVSRequest
 from server.fsm import Fsm, command
 from server.raft import messages as m
+from server.raft.disk import PosixFolder
 from server.raft.log import Loaded, WriteAheadLog
 from server.raft.messages import Entry, HardState, SnapshotMeta
 from server.raft.snapshot import DiskSnapshots
@@ -27,7 +28,7 @@ def puts(count: int, keys: int, size: int) -> Iterator[bytes]:
 
 def add_log_entries(data: Path, count: int, keys: int) -> None:
     """Append committed writes of 100 bytes to the log below a data directory."""
-    storage = WriteAheadLog(data / "raft" / "log", sync=lambda descriptor: None)
+    storage = WriteAheadLog(PosixFolder(data / "raft" / "log", sync_data=lambda descriptor: None))
     loaded = storage.load()
     index, term = loaded.log.last_index, loaded.log.last_term
     batch: list[Entry] = []

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import random
 import time
 import uuid
@@ -98,7 +97,7 @@ class Server:
         self._warned: set[str] = set()
         self._stopped = False
         self._background: set[asyncio.Task[None]] = set()
-        self._log_flushes = 0
+        self._log: WriteAheadLog | None = None
 
     # Life
 
@@ -131,7 +130,7 @@ class Server:
         if config.data_dir is None:
             storage, snapshots = MemoryStorage(), MemorySnapshots()
         else:
-            storage = WriteAheadLog(config.data_dir / "raft" / "log", sync=self._flush_log)
+            storage = self._log = WriteAheadLog(config.data_dir / "raft" / "log")
             snapshots = DiskSnapshots(config.data_dir / "raft" / "snapshots")
         source = config.bind if config.bind.startswith("127.") else ""
         self._transport = Transport(config.node_id, self._address_of, source_address=source)
@@ -149,11 +148,6 @@ class Server:
         self._raft.on_leadership(self._leader_loop.leadership)
         self._raft.on_leader_change(self._leader_changed)
         await self._raft.start()
-
-    def _flush_log(self, descriptor: int) -> None:
-        """Called in the disk's thread for every frame of the log."""
-        os.fdatasync(descriptor)
-        self._log_flushes += 1
 
     def _address_of(self, server_id: str) -> str:
         """Where a server is: the gossip pool knows best, the configuration remembers."""
@@ -400,6 +394,6 @@ class Server:
                 "leader_addr": leader.address if leader else "",
                 "server": "true",
             },
-            "raft": {**self.raft.stats(), "log_flushes": str(self._log_flushes)},
+            "raft": {**self.raft.stats(), "log_flushes": str(self._log.flushes if self._log else 0)},
             "serf_lan": self.gossip.stats(),
         }
