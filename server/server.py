@@ -105,6 +105,7 @@ class Server:
         self._stopped = False
         self._serving = asyncio.Event()
         self._background: set[asyncio.Task[None]] = set()
+        self._log: WriteAheadLog | None = None
 
     # Life
 
@@ -138,7 +139,7 @@ class Server:
         if config.data_dir is None:
             storage, snapshots = MemoryStorage(), MemorySnapshots()
         else:
-            storage = WriteAheadLog(config.data_dir / "raft" / "log")
+            storage = self._log = WriteAheadLog(config.data_dir / "raft" / "log")
             snapshots = DiskSnapshots(config.data_dir / "raft" / "snapshots")
         source = config.bind if config.bind.startswith("127.") else ""
         self._transport = Transport(config.node_id, self._address_of, source_address=source)
@@ -429,6 +430,6 @@ class Server:
                 "leader_addr": leader.address if leader else "",
                 "server": "true",
             },
-            "raft": self.raft.stats(),
+            "raft": {**self.raft.stats(), "log_flushes": str(self._log.flushes if self._log else 0)},
             "serf_lan": self.gossip.stats(),
         }

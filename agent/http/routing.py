@@ -244,9 +244,13 @@ class RouteTable:
     def __init__(self) -> None:
         self._exact: dict[str, Route] = {}
         self._prefixes: dict[str, Route] = {}
+        self._longest_prefix = 0
 
     def add(self, method: str, path: str, handler: Handler, prefix: bool) -> None:
-        """Register a handler."""
+        """Register a handler. A prefix ends with a slash."""
+        if prefix:
+            assert path.endswith("/"), path
+            self._longest_prefix = max(self._longest_prefix, len(path))
         table = self._prefixes if prefix else self._exact
         route = table.setdefault(path, Route(path, prefix, {}))
         route.handlers[method] = handler
@@ -257,9 +261,10 @@ class RouteTable:
         if route is not None:
             return route, ""
         best = None
-        for prefix, candidate in self._prefixes.items():
-            if path.startswith(prefix) and (best is None or len(prefix) > len(best.path)):
-                best = candidate
+        slash = path.find("/")
+        while 0 <= slash < self._longest_prefix:
+            best = self._prefixes.get(path[: slash + 1], best)
+            slash = path.find("/", slash + 1)
         return (best, path[len(best.path) :]) if best is not None else None
 
     def routes(self) -> list[Route]:

@@ -72,14 +72,13 @@ async def _on_leader(context: Context, method: str, args: Wire, may_forward: boo
     deadline = loop.time() + hold
     while True:
         raft = context.raft
-        leader = raft.leader
         if raft.is_leader:
             if raft.ready_for_reads:
                 try:
                     return await _here(context, method, args)
                 except NotLeader:
                     pass
-        elif leader is not None and leader.address and may_forward:
+        elif may_forward and (leader := raft.leader) is not None and leader.address:
             try:
                 return await context.forward(method, args, leader.address)
             except RpcError as error:

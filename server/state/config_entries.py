@@ -37,7 +37,7 @@ class ConfigEntries:
             Record(
                 CommandType.CONFIG_ENTRY,
                 ConfigEntryRequest,
-                self.rows.rows,
+                self.rows.captured,
                 self._load,
                 lambda row: to_wire(ConfigEntryRequest(entry=row)),
             )
