@@ -288,24 +288,27 @@ class Front(asyncio.Protocol):
                 body = gzip.compress(body, 6, mtime=0)
         if answer.status not in (204, 304):
             headers["Content-Length"] = str(len(body))
-        self._transport.write(head(answer.status, headers) + body)
+        self._send(head(answer.status, headers) + body)
         await self._drain(WRITE_TIMEOUT)
 
     async def _stream(self, outgoing: Outgoing) -> None:
         answer, headers, _ = outgoing
         headers["Transfer-Encoding"] = "chunked"
-        self._transport.write(head(answer.status, headers))
+        self._send(head(answer.status, headers))
 
         async def write(data: bytes) -> None:
-            if self._transport.is_closing():
-                raise ConnectionResetError("the client is gone")
-            if data:
-                self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+            self._send(b"%x\r\n%b\r\n" % (len(data), data) if data else b"")
             await self._drain(BODY_TIMEOUT)
 
         assert answer.stream is not None
         await answer.stream(write)
-        self._transport.write(b"0\r\n\r\n")
+        self._send(b"0\r\n\r\n")
+
+    def _send(self, data: bytes) -> None:
+        """Queue bytes. Raises ConnectionResetError when the client is gone, which uvloop reports as RuntimeError."""
+        if self._transport.is_closing():
+            raise ConnectionResetError("the client is gone")
+        self._transport.write(data)
 
     async def _drain(self, seconds: float) -> None:
         """Wait while the client is behind. Raises TimeoutError (an OSError) when it stays so."""

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+import uvloop
 from aiohttp import web
 
 from agent.http.front import MAX_BODY, Doors, Incoming, Outgoing, head, plain_head
@@ -199,6 +200,11 @@ async def test_a_read_ends_with_its_client_and_a_write_does_not() -> None:
         application.release.set()
         await application.finished.wait()
         assert not application.cancelled.is_set()
+
+
+def test_an_answer_that_nobody_hears_is_no_error_on_uvloop_either(caplog: pytest.LogCaptureFixture) -> None:
+    uvloop.run(test_a_read_ends_with_its_client_and_a_write_does_not())  # It raises where asyncio only warns.
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def test_closing_gives_answers_under_way_a_moment() -> None:
