@@ -175,8 +175,22 @@ class LictorCluster(Cluster):
             ports = [self.server.index(int(address.rpartition(":")[2])) for address in named if address]
             return ports[0] + 1 if len(named) == 1 and ports and ports[0] in living else None
 
-        found: int = eventually(agreed, f"a leader of lictor; the members said:\n{self.log_tail()}")
+        try:
+            found: int = eventually(agreed, "a leader of lictor")
+        except RuntimeError as error:
+            raise RuntimeError(f"{error}\n{self._views()}\n{self.log_tail()}") from None
         return found - 1
+
+    def _views(self) -> str:
+        """Whom each member takes for the leader, for an error."""
+        views = []
+        for member, process in enumerate(self.processes):
+            try:
+                view = repr(self.json(member, "/v1/status/leader")) if process is not None else "is not running"
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                view = f"does not answer: {error}"
+            views.append(f"s{member} (port {self.server[member]}): {view}")
+        return "\n".join(views)
 
     def flushes(self, member: int) -> float:
         """The counter in the `raft` section of `lictor info`."""
