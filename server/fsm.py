@@ -135,7 +135,11 @@ class Fsm:
 
     def restore(self, source: BinaryIO) -> None:
         """Replace the state by a snapshot's. Raises RpcError and changes nothing when a record cannot be read."""
-        store, header = self.decode(source)
+        self.use(self.decode(source))
+
+    def use(self, decoded: tuple[Store, dict[str, Any]]) -> None:
+        """Replace the state by what `decode` made of a snapshot."""
+        store, header = decoded
         self.index_offset = header.get("IndexOffset", 0)
         self._use(store)
 

@@ -29,6 +29,7 @@ from server.leader.autopilot import Autopilot
 from server.leader.ca import CertificateAuthority
 from server.leader.loop import LeaderLoop
 from server.leader.session_ttl import SessionTimers
+from server.raft import recovery
 from server.raft.driver import RaftConfig, RaftNode
 from server.raft.driver import Server as RaftServer
 from server.raft.errors import CannotBootstrap, ConfigurationError, RaftError
@@ -139,6 +140,7 @@ class Server:
         if config.data_dir is None:
             storage, snapshots = MemoryStorage(), MemorySnapshots()
         else:
+            recovery.claim(config.data_dir / "raft", config.node_id)
             storage = self._log = WriteAheadLog(config.data_dir / "raft" / "log")
             snapshots = DiskSnapshots(config.data_dir / "raft" / "snapshots")
         source = config.bind if config.bind.startswith("127.") else ""
@@ -156,7 +158,17 @@ class Server:
         self._leader_loop = LeaderLoop(self, self._raft, self.members)
         self._raft.on_leadership(self._leader_loop.leadership)
         self._raft.on_leader_change(self._leader_changed)
-        await self._raft.start()
+        await self._recover_or_start(self._raft)
+
+    async def _recover_or_start(self, raft: RaftNode) -> None:
+        """Start Raft, with the members of `peers.json` when an operator has put one there; it is used up by that."""
+        path = self.config.data_dir / "raft" / "peers.json" if self.config.data_dir is not None else None
+        wanted = recovery.read_peers(path) if path is not None else None
+        if wanted is not None and self.config.node_id not in wanted.members():
+            raise ConfigurationError(f"{path}: this server ({self.config.node_id}) is not among the servers listed")
+        await raft.start(wanted)
+        if path is not None and wanted is not None:
+            path.rename(path.with_name("peers.json.used"))
 
     def _address_of(self, server_id: str) -> str:
         """Where a server is: the gossip pool knows best, the configuration remembers."""

@@ -154,6 +154,7 @@ class Raft:
         self._uncommitted = 0
         self._next_committed = max(applied, log.base_index) + 1
         self._campaign_by_transfer = False
+        self._unsent = False
         self._restart_election_timer()
 
     # What the caller asks
@@ -196,7 +197,7 @@ class Raft:
         if self._uncommitted and self._uncommitted + len(data) > self.settings.max_uncommitted_bytes:
             raise ProposalRejected("too much is proposed and not yet committed")
         index = self._append(kind, data)
-        self._replicate_all()
+        self._unsent = True
         return index
 
     def propose_change(self, changes: Iterable[Change]) -> int:
@@ -279,6 +280,10 @@ class Raft:
 
     def ready(self) -> Ready:
         """Everything that is to be done now; empty (falsy) when there is nothing."""
+        if self._unsent:
+            self._unsent = False
+            if self.role is Role.LEADER:
+                self._replicate_all()
         ready = Ready()
         state = HardState(self.term, self.vote, self.commit)
         entries = self.log.slice(self.log.handed + 1, self.log.last_index)

@@ -25,7 +25,9 @@ async def started(folder: Path, threshold: int) -> tuple[FakeServer, RaftNode]:
         snapshots=DiskSnapshots(folder / "snapshots"),
         transport=Transport("id-1", lambda peer: ""),
         fsm=server.fsm,
-        config=RaftConfig(heartbeat=0.03, election=0.15, snapshot_threshold=threshold, trailing_logs=2),
+        config=RaftConfig(
+            heartbeat=0.03, election=0.15, snapshot_threshold=threshold, snapshot_interval=0, trailing_logs=2
+        ),
         random=random.randrange,
     )
     await node.start()
