@@ -18,8 +18,9 @@ from benchmarks.data_folder import add_log_entries, make_snapshot, puts
 from benchmarks.http_load import load
 from benchmarks.measure import Figure, percentile, resident_bytes
 from server.fsm import Fsm
-from server.raft.driver import RaftConfig, RaftNode, Server
+from server.raft.driver import RaftNode
 from server.raft.log import WriteAheadLog
+from server.raft.node_config import RaftConfig, Server
 from server.raft.snapshot import DiskSnapshots
 from server.raft.transport import Transport
 

@@ -30,10 +30,11 @@ from server.leader.ca import CertificateAuthority
 from server.leader.loop import LeaderLoop
 from server.leader.session_ttl import SessionTimers
 from server.raft import recovery
-from server.raft.driver import RaftConfig, RaftNode
-from server.raft.driver import Server as RaftServer
+from server.raft.driver import RaftNode
 from server.raft.errors import CannotBootstrap, ConfigurationError, RaftError
 from server.raft.log import MemoryStorage, Storage, WriteAheadLog
+from server.raft.node_config import RaftConfig
+from server.raft.node_config import Server as RaftServer
 from server.raft.snapshot import DiskSnapshots, MemorySnapshots, Snapshots
 from server.raft.transport import Transport
 

@@ -19,7 +19,7 @@ from server.fsm import Fsm
 from server.leader.autopilot import Autopilot
 from server.leader.ca import CertificateAuthority
 from server.leader.session_ttl import SessionTimers
-from server.raft.driver import Server
+from server.raft.node_config import Server
 
 
 class Limits(NamedTuple):

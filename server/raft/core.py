@@ -27,9 +27,7 @@ Source: Ongaro, "Consensus: Bridging Theory and Practice" (2014): elections (3),
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 
 from server.raft import messages as m
 from server.raft.confchange import Change, follow, leave_joint, plan
@@ -45,58 +43,7 @@ from server.raft.messages import Configuration, CoreMessage, Entry, HardState, S
 from server.raft.progress import Progress, ProgressState
 from server.raft.quorum import EVERYTHING, Outcome, joint_value, joint_vote
 from server.raft.reads import PendingReads
-
-
-class Role(enum.Enum):
-    """What a server is at the moment."""
-
-    FOLLOWER = "Follower"
-    PRE_CANDIDATE = "PreCandidate"
-    CANDIDATE = "Candidate"
-    LEADER = "Leader"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Limits and times of the core; times are in ticks, sizes in bytes; `lease` in seconds, 0 for none."""
-
-    election_ticks: int = 10
-    heartbeat_ticks: int = 2
-    max_append_bytes: int = 1 << 20
-    max_append_entries: int = 4096
-    max_inflight: int = 128
-    max_inflight_bytes: int = 16 << 20
-    max_uncommitted_bytes: int = 64 << 20
-    lease: float = 0.0
-
-
-@dataclass
-class Ready:
-    """What has to be done now; see the module's text."""
-
-    hard_state: HardState | None = None
-    entries: list[Entry] = field(default_factory=list)
-    messages: list[CoreMessage] = field(default_factory=list)
-    messages_after: list[CoreMessage] = field(default_factory=list)
-    committed: list[Entry] = field(default_factory=list)
-    snapshot: SnapshotMeta | None = None
-    reads: list[tuple[object, int]] = field(default_factory=list)
-
-    @property
-    def must_persist(self) -> bool:
-        """Whether the disk has something to write."""
-        return self.hard_state is not None or bool(self.entries)
-
-    def __bool__(self) -> bool:
-        return bool(
-            self.hard_state
-            or self.entries
-            or self.messages
-            or self.messages_after
-            or self.committed
-            or self.snapshot
-            or self.reads
-        )
+from server.raft.ready import Ready, Role, Settings
 
 
 class Raft:

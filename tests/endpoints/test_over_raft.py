@@ -6,8 +6,9 @@ from pathlib import Path
 
 from model.structs.catalog import NodeService
 from model.structs.kv import DirEntry
-from server.raft.driver import RaftConfig, RaftNode, Server
+from server.raft.driver import RaftNode
 from server.raft.log import WriteAheadLog
+from server.raft.node_config import RaftConfig, Server
 from server.raft.snapshot import DiskSnapshots
 from server.raft.transport import Transport
 from tests.endpoints.fake import FakeServer

@@ -13,8 +13,8 @@ from model.structs.kv import DirEntry
 from model.structs.session import Session
 from server.endpoints.context import LOCAL, READS, WRITES
 from server.leader.housekeeping import Housekeeping
-from server.raft.driver import Server
 from server.raft.errors import NotLeader
+from server.raft.node_config import Server
 from tests.endpoints.fake import FakeServer
 
 SECOND = 1_000_000_000

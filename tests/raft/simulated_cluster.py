@@ -18,10 +18,11 @@ import msgspec
 
 from server.raft import messages as m
 from server.raft.confchange import Change
-from server.raft.core import Raft, Ready, Settings
+from server.raft.core import Raft
 from server.raft.errors import CorruptLog, DiskFull, RaftError
 from server.raft.log import WriteAheadLog
 from server.raft.messages import Configuration, Entry, SnapshotMeta
+from server.raft.ready import Ready, Settings
 from tests.raft.simulated_disk import DiskError, PowerCut, SimulatedFolder
 
 TICK = 1.0

@@ -2,9 +2,10 @@
 
 from server.raft import messages as m
 from server.raft.confchange import Change
-from server.raft.core import Raft, Settings
+from server.raft.core import Raft
 from server.raft.entries import EntryLog
 from server.raft.messages import Configuration, CoreMessage, Entry, HardState
+from server.raft.ready import Settings
 
 VOTERS = Configuration(voters=frozenset("abc"), addresses=dict.fromkeys("abc", "x"))
 LEASE = Settings(election_ticks=10, heartbeat_ticks=2, lease=5.0)

@@ -8,9 +8,10 @@ from typing import BinaryIO
 
 import pytest
 
-from server.raft.driver import RaftConfig, RaftNode, Server
+from server.raft.driver import RaftNode
 from server.raft.errors import LeadershipLost, NotLeader, ProposalTimeout
 from server.raft.log import MemoryStorage, WriteAheadLog
+from server.raft.node_config import RaftConfig, Server
 from server.raft.snapshot import DiskSnapshots, MemorySnapshots
 from server.raft.transport import Transport
 

@@ -8,11 +8,12 @@ import pytest
 
 from server.raft import confchange
 from server.raft import messages as m
-from server.raft.core import Raft, Ready, Role
+from server.raft.core import Raft
 from server.raft.errors import CorruptLog, RaftError
 from server.raft.log import WriteAheadLog
 from server.raft.messages import HardState
 from server.raft.quorum import EVERYTHING, joint_value
+from server.raft.ready import Ready, Role
 from tests.raft.simulated_cluster import Server
 from tests.raft.test_simulation import STEPS, build
 
