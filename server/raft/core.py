@@ -56,6 +56,7 @@ class Raft:
         configuration: the members according to snapshot and log.
         applied: the index up to which the state machine has applied (a snapshot's index at start).
         random: `random(n)` gives an integer in 0..n-1; spreads the elections.
+        base: the members according to the snapshot alone, and that configuration's index.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Raft:
         applied: int,
         random: Callable[[int], int],
         settings: Settings | None = None,
+        base: tuple[Configuration, int] = (Configuration(), 0),
     ) -> None:
         self.id = node_id
         self.log = log
@@ -102,7 +104,14 @@ class Raft:
         self._next_committed = max(applied, log.base_index) + 1
         self._campaign_by_transfer = False
         self._unsent = False
+        self._previous_configuration = self._configuration_before(configuration_index, base)
         self._restart_election_timer()
+
+    def _configuration_before(self, index: int, base: tuple[Configuration, int]) -> tuple[Configuration, int]:
+        for entry in reversed(self.log.slice(self.log.first_index, min(index - 1, self.log.last_index))):
+            if entry.kind == m.CONFIGURATION:
+                return m.decode_configuration(entry.data), entry.index
+        return base
 
     # What the caller asks
 
@@ -303,7 +312,13 @@ class Raft:
             raise LeadershipTransferInProgress
 
     def _may_campaign(self) -> bool:
-        return self.id in self.configuration.voters
+        """A voter of either half; and one that a change takes the vote from which may not be committed yet.
+
+        Without them nobody might be able to win who has all that is needed to end the change (dissertation 4.2.2).
+        """
+        if self.configuration.is_voter(self.id):
+            return True
+        return self.configuration_index > self.commit and self._previous_configuration[0].is_voter(self.id)
 
     def _restart_election_timer(self) -> None:
         self._elapsed = 0
@@ -479,8 +494,6 @@ class Raft:
                 self._previous_configuration = (self.configuration, self.configuration_index)
                 self._use_configuration(m.decode_configuration(entry.data), entry.index)
 
-    _previous_configuration: tuple[Configuration, int] = (Configuration(), 0)
-
     def _recall_configuration(self) -> None:
         """The configuration entry was cut off; only one can be uncommitted, so the one before it is in force."""
         configuration, index = self._previous_configuration
@@ -609,11 +622,10 @@ class Raft:
         if self.role is not Role.LEADER or peer is None:
             return
         peer.active = True
-        peer.waiting = False
         peer.acked_round = max(peer.acked_round, message.round)
-        if peer.match < self.log.last_index and peer.state is ProgressState.REPLICATE and not peer.inflight_count:
-            peer.become_probe()
-        if peer.match < self.log.last_index:
+        behind = peer.match < self.log.last_index
+        peer.echoed(behind)
+        if behind:
             self._replicate(message.sender)
         self._settle_reads()
 

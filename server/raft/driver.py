@@ -144,6 +144,7 @@ class RaftNode:
             raise CorruptLog(
                 f"the raft log begins after entry {loaded.log.base_index}, but the newest snapshot ends at {applied}"
             )
+        base = configuration, configuration_index
         for entry in loaded.log.slice(loaded.log.first_index, loaded.log.last_index):
             if entry.kind == m.CONFIGURATION and entry.index > configuration_index:
                 configuration, configuration_index = m.decode_configuration(entry.data), entry.index
@@ -160,6 +161,7 @@ class RaftNode:
             applied,
             self._random,
             Settings(election_ticks=self.config.election_ticks, heartbeat_ticks=2, lease=self.config.lease),
+            base,
         )
         self._core.commit = max(self._core.commit, applied)
         self._core.now = clock()

@@ -165,11 +165,9 @@ class WriteAheadLog:
                 # to start when no snapshot covers what is missing.
                 entries.clear()
                 base = (0, 0)
-            if entries:
-                keep = new[0].index - entries[0].index
-                if keep < 0:
-                    raise ValueError(f"entry {new[0].index} does not follow entry {entries[-1].index}")
-                del entries[keep:]
+            if entries and new[0].index > base[0]:
+                # A new leader may have replaced entries from before the oldest that compaction has left.
+                del entries[max(0, new[0].index - entries[0].index) :]
             elif base[0] and new[0].index != base[0] + 1:
                 raise ValueError(f"entry {new[0].index} does not follow the snapshot at {base[0]}")
             entries.extend(new)

@@ -10,6 +10,9 @@ from __future__ import annotations
 import enum
 from collections import deque
 
+STALLED = 4
+"""Echoes without an acknowledgement after which a stream begins anew; a slow disk costs one message sent twice."""
+
 
 class ProgressState(enum.Enum):
     """See the module's text."""
@@ -27,7 +30,7 @@ class Progress:
         next: the index of the next entry to send.
         active: it was heard of since the leader last checked its quorum.
         waiting: a probe is under way; nothing is sent until an answer or a heartbeat's echo.
-        nudge: something may have been lost; the next message is sent even if it carries nothing.
+        stalled: how many heartbeats were echoed since something that was sent was last acknowledged.
         sent_commit: the commit index that it was last told.
         acked_round: the latest heartbeat that it echoed.
     """
@@ -40,9 +43,9 @@ class Progress:
         "is_learner",
         "match",
         "next",
-        "nudge",
         "pending_snapshot",
         "sent_commit",
+        "stalled",
         "state",
         "waiting",
     )
@@ -54,7 +57,7 @@ class Progress:
         self.is_learner = is_learner
         self.active = False
         self.waiting = False
-        self.nudge = False
+        self.stalled = 0
         self.pending_snapshot = 0
         self.sent_commit = 0
         self.acked_round = 0
@@ -69,7 +72,7 @@ class Progress:
     def _enter(self, state: ProgressState) -> None:
         self.state = state
         self.waiting = False
-        self.nudge = False
+        self.stalled = 0
         self.pending_snapshot = 0
         self._inflight.clear()
         self.inflight_bytes = 0
@@ -115,7 +118,18 @@ class Progress:
             return False
         self.match = index
         self.waiting = False
+        self.stalled = 0
         return True
+
+    def echoed(self, behind: bool) -> None:
+        """A heartbeat came back while the peer is `behind`: what was sent and not acknowledged may be lost."""
+        self.waiting = False
+        if self.state is not ProgressState.REPLICATE or not behind:
+            self.stalled = 0
+            return
+        self.stalled += 1
+        if not self._inflight or self.stalled >= STALLED:
+            self.become_probe()
 
     def reject(self, rejected: int, retry_from: int) -> bool:
         """The peer's log does not fit at `rejected`; `retry_from` is the last index that may fit.

@@ -136,6 +136,7 @@ class Server:
                     return
         if loaded.log.base_index > applied:
             raise Broken(f"{self.name}: log begins after {loaded.log.base_index}, snapshot ends at {applied}")
+        base = configuration, configuration_index
         for entry in loaded.log.slice(loaded.log.first_index, loaded.log.last_index):
             if entry.kind == m.CONFIGURATION and entry.index > configuration_index:
                 configuration, configuration_index = m.decode_configuration(entry.data), entry.index
@@ -144,7 +145,7 @@ class Server:
         settings = Settings(ticks, 2, 300, 4, 4, 1000, 100000, lease=lease)
         roll = self.cluster.dice.randrange
         self.core = self.core_class(
-            self.name, loaded.log, loaded.hard_state, configuration, configuration_index, applied, roll, settings
+            self.name, loaded.log, loaded.hard_state, configuration, configuration_index, applied, roll, settings, base
         )
         self.core.commit = max(self.core.commit, applied)
         if self.first is not None and not loaded.log.last_index and not loaded.hard_state.term:
@@ -353,6 +354,8 @@ class Cluster:
         for sender, receiver, message in self.network.pop(self.now, ()):
             server = self.servers[receiver]
             if not server.up or (sender, receiver) in self.cuts:
+                if isinstance(message, tuple) and self.servers[sender].up:
+                    self.servers[sender].core.snapshot_sent(receiver, False)  # After the driver's time-out, that is.
                 continue
             if not server.awake:
                 self.network.setdefault(server.paused_until + 1, []).append((sender, receiver, message))

@@ -199,3 +199,16 @@ def test_the_hard_state_survives_a_power_cut_while_a_segment_begins(tmp_path: Pa
     log.close()
     assert [path.name for path in segments(tmp_path)] == ["00000000000000000099.wal"]
     assert WriteAheadLog(tmp_path).load().hard_state == HardState(9, "them", 0)
+
+
+def test_entries_from_before_the_oldest_segment_may_be_replaced(tmp_path: Path) -> None:
+    log = opened(tmp_path, segment_bytes=400)
+    for index in range(1, 41):
+        log.save(HardState(1, "a", 0), entries(index, 1))
+    log.compact(36)
+    first = log.load().log.first_index
+    assert first > 30
+    log.save(HardState(2, "b", 0), entries(28, 20, term=2))
+    log.close()
+    loaded = WriteAheadLog(tmp_path, segment_bytes=400).load()
+    assert (loaded.log.base_index, loaded.log.last_index, loaded.log.term(33)) == (28, 47, 2)

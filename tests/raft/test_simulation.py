@@ -66,7 +66,7 @@ def test_schedules_keep_every_promise() -> None:
     assert applied > 30 and elections > 2 and snapshots > 1 and changes > 1
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(90))
 def test_a_healed_cluster_goes_on(seed: int) -> None:
     cluster = build(seed).run(STEPS)
     before = cluster.applied_up_to
