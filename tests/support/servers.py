@@ -30,6 +30,8 @@ class ServerInNamespace(Agent):
             "retry_join": [other.address for other in join],
             "retry_interval": "300ms",
             "performance": {"raft_multiplier": 1},
+            # A server that is cut off for long would be taken out; what is tried here is how it comes back as it was.
+            "autopilot": {"cleanup_dead_servers": False},
             "ports": dict(PORTS),
             **more,
         }
