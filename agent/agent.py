@@ -18,19 +18,20 @@ import msgspec
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.core import CollectorRegistry as Registry
 
-from agent import definitions
+from agent import definitions, remote_exec
 from agent.checks.runner import CheckRunner
 from agent.client import Client, ClientConfig
 from agent.config.settings import Config, ConfigError
 from agent.definitions import DefinitionError, Expanded
 from agent.dns.server import DnsServer
-from agent.events import Events
+from agent.events import Event, Events
 from agent.http.routing import JSON, ApiResponse
 from agent.http.server import HttpServer
 from agent.leaf import LeafCertificates
 from agent.local import LocalState
 from agent.logs import LEVELS, set_level
 from agent.proxy_state import ProxyStates
+from agent.remote_exec import RemoteExec
 from agent.version import CONSUL_VERSION, VERSION
 from gossip.core import UserEvent
 from gossip.driver import Event as GossipEvent
@@ -208,6 +209,8 @@ class Agent:
             config.node_name,
             lambda: [(one.id, list(one.tags or ())) for one in self.local.services.values()],
         )
+        self.remote_exec = RemoteExec(self.delegate.call, config.node_name, config.datacenter)
+        self.events.internal[remote_exec.EVENT] = self._on_remote_exec
         self.delegate.on_gossip(self._on_gossip)
         self.http = HttpServer(self)
 
@@ -333,6 +336,12 @@ class Agent:
     def _on_gossip(self, event: GossipEvent) -> None:
         if isinstance(event, UserEvent):
             self.events.gossiped(event)
+
+    def _on_remote_exec(self, event: Event) -> None:
+        if self.config.disable_remote_exec:
+            log.info("ignoring a remote command, because disable_remote_exec is set: event=%s", event.id)
+        else:
+            self._spawn(self.remote_exec.handle(event.payload))
 
     # Services and checks
 

@@ -6,6 +6,22 @@ F = Flag
 _FORMAT = F("format", "pretty or json.", default="pretty")
 
 OPERATING: dict[str, Command] = {
+    "exec": Command(
+        "remote",
+        "execute",
+        "Runs a command on many nodes whose agents allow it (disable_remote_exec = false).",
+        (
+            F("node", "Regular expression for nodes."),
+            F("prefix", "Prefix of the KV store for jobs and answers.", default="_rexec"),
+            F("service", "Regular expression for services that nodes must have."),
+            F("shell", "Run the command in a shell.", "bool", True),
+            F("tag", "Regular expression for tags of -service."),
+            F("verbose", "Say more.", "bool", False),
+            F("wait", "How long to wait after the last answer.", "duration", 2_000_000_000),
+            F("wait-repl", "How long to wait for the job to reach the servers.", "duration", 200_000_000),
+        ),
+        child=True,
+    ),
     "keyring": Command(
         "keyring",
         "keyring",
