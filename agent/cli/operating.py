@@ -6,6 +6,18 @@ F = Flag
 _FORMAT = F("format", "pretty or json.", default="pretty")
 
 OPERATING: dict[str, Command] = {
+    "debug": Command(
+        "debug",
+        "debug",
+        "Watches the agent for a while and saves what it saw.",
+        (
+            F("archive", "Make one .tar.gz of it; otherwise a directory.", "bool", True),
+            F("capture", "agent, host, members, logs, metrics; may be given several times, all by default.", "list"),
+            F("duration", "For how long to watch, at least 10s.", "duration", 120_000_000_000),
+            F("interval", "Time between two looks at the metrics, at least 5s.", "duration", 30_000_000_000),
+            F("output", "Name of the result, without .tar.gz."),
+        ),
+    ),
     "exec": Command(
         "remote",
         "execute",
