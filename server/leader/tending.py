@@ -48,12 +48,9 @@ class Tending:
         leader = context.raft.leader
         if leader is None:
             return
-        catalog = context.fsm.store.catalog
-        members = {}
-        for row in context.server_members():
-            node = catalog.nodes.get(row.name.lower())
-            meta = node.meta if node else row.meta
-            members[row.id] = Member(row.name, row.status, row.version, meta, row.read_replica)
+        members = {
+            row.id: Member(row.name, row.status, row.version, row.read_replica) for row in context.server_members()
+        }
         stats = await autopilot.ask_all(context, context.raft.servers, leader.id, status.own_stats(context))
         now, clock = context.now_nanoseconds() / 1e9, asyncio.get_running_loop().time()
         context.autopilot.observe(context.raft.servers, members, stats, leader.id, self._config, now, clock)
