@@ -17,6 +17,8 @@ from server.raft.errors import RaftError
 
 log = logging.getLogger("lictor.leader")
 
+FIRST_LOOK = 0.5
+"""Seconds after the election: members and their nodes are known by then, and a new leader has better things to do."""
 PERIOD = 2.0
 CHANGE_TIMEOUT = 10.0
 
@@ -34,6 +36,7 @@ class Tending:
     async def run(self) -> None:
         """Look and act until cancelled. Run it as a task while this server leads."""
         self._context.autopilot.clear()
+        await asyncio.sleep(FIRST_LOOK)
         while True:
             try:
                 await self.look()
