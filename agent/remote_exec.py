@@ -93,9 +93,12 @@ def _object(raw: bytes) -> dict[str, Any]:
 
 
 class RemoteExec:
-    """Runs jobs on this node. `call` asks the cluster."""
+    """Runs jobs on this node, if that is `allowed`. `call` asks the cluster."""
 
-    def __init__(self, call: Callable[[str, Wire], Awaitable[Any]], node: str, datacenter: str) -> None:
+    def __init__(
+        self, call: Callable[[str, Wire], Awaitable[Any]], node: str, datacenter: str, allowed: bool = True
+    ) -> None:
+        self._allowed = allowed
         self._call = call
         self._node = node
         self._datacenter = datacenter
@@ -103,6 +106,9 @@ class RemoteExec:
 
     async def handle(self, payload: bytes) -> None:
         """Carry out what an event announces; every problem is logged and ends there."""
+        if not self._allowed:
+            log.info("ignoring a remote command, because disable_remote_exec is set")
+            return
         if self._running >= MAX_JOBS:
             log.warning("a remote command is refused, because %d are running", MAX_JOBS)
             return

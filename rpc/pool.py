@@ -11,9 +11,12 @@ from model.methods import METHODS
 from model.structs.base import Query
 from rpc.messages import OutOfData, ValueReader, decode_reply, encode_request
 from rpc.session import Session, Stream
+from rpc.streams import end_when_unheard
 
 DIAL_TIMEOUT = 10.0
 CALL_TIMEOUT = 60.0
+UNHEARD = 5.0
+"""Seconds after which a connection whose other side confirms nothing is given up."""
 IDLE_STREAMS = 32
 _SECOND = 1_000_000_000
 DEFAULT_QUERY_TIME = 300.0
@@ -82,6 +85,7 @@ class Pool:
                 raise ConnectionRefusedError(f"{address} does not answer") from None
             except OSError as error:
                 raise ConnectionRefusedError(f"{address}: {error.strerror or error}") from None
+            end_when_unheard(writer, UNHEARD)
             writer.write(b"\x04")
             connection = self._connections[address] = _Connection(Session(reader, writer, True))
             return connection

@@ -29,10 +29,12 @@ from server.leader.autopilot import Autopilot
 from server.leader.ca import CertificateAuthority
 from server.leader.loop import LeaderLoop
 from server.leader.session_ttl import SessionTimers
-from server.raft.driver import RaftConfig, RaftNode
-from server.raft.driver import Server as RaftServer
+from server.raft import recovery
+from server.raft.driver import RaftNode
 from server.raft.errors import CannotBootstrap, ConfigurationError, RaftError
 from server.raft.log import MemoryStorage, Storage, WriteAheadLog
+from server.raft.node_config import RaftConfig
+from server.raft.node_config import Server as RaftServer
 from server.raft.snapshot import DiskSnapshots, MemorySnapshots, Snapshots
 from server.raft.transport import Transport
 
@@ -57,6 +59,7 @@ class ServerConfig:
     bootstrap: bool = False
     bootstrap_expect: int = 0
     raft_multiplier: int = 5
+    lease_reads: bool = False
     fast: bool = False
     limits: Limits = field(default_factory=Limits)
     ca_config: dict[str, Any] = field(default_factory=dict)
@@ -68,11 +71,12 @@ MAX_HEARTBEAT = 0.1
 """Seconds between heartbeats, at most: autopilot takes a server that hears nothing for 200 ms for unhealthy."""
 
 
-def raft_timing(multiplier: int, fast: bool) -> RaftConfig:
+def raft_timing(multiplier: int, fast: bool, lease_reads: bool = False) -> RaftConfig:
     """Raft's times for Consul's `raft_multiplier`: 1 is the fastest, 5 the default."""
     if fast:
-        return RaftConfig(heartbeat=0.04, election=0.2)
-    return RaftConfig(heartbeat=min(0.03 * multiplier, MAX_HEARTBEAT), election=0.12 * multiplier)
+        return RaftConfig(heartbeat=0.04, election=0.2, lease_reads=lease_reads)
+    heartbeat = min(0.03 * multiplier, MAX_HEARTBEAT)
+    return RaftConfig(heartbeat=heartbeat, election=0.12 * multiplier, lease_reads=lease_reads)
 
 
 class Server:
@@ -101,7 +105,9 @@ class Server:
         self._leader_loop: LeaderLoop | None = None
         self._warned: set[str] = set()
         self._stopped = False
+        self._serving = asyncio.Event()
         self._background: set[asyncio.Task[None]] = set()
+        self._log: WriteAheadLog | None = None
 
     # Life
 
@@ -115,6 +121,7 @@ class Server:
         self.rpc_port = await self.listener.start(config.bind, config.rpc_port)
         try:
             await self._start_raft()
+            self._serving.set()
             await self._start_gossip()
         except BaseException:
             await self.stop()
@@ -134,7 +141,8 @@ class Server:
         if config.data_dir is None:
             storage, snapshots = MemoryStorage(), MemorySnapshots()
         else:
-            storage = WriteAheadLog(config.data_dir / "raft" / "log")
+            recovery.claim(config.data_dir / "raft", config.node_id)
+            storage = self._log = WriteAheadLog(config.data_dir / "raft" / "log")
             snapshots = DiskSnapshots(config.data_dir / "raft" / "snapshots")
         source = config.bind if config.bind.startswith("127.") else ""
         self._transport = Transport(config.node_id, self._address_of, source_address=source)
@@ -145,13 +153,23 @@ class Server:
             snapshots=snapshots,
             transport=self._transport,
             fsm=self.fsm,
-            config=raft_timing(config.raft_multiplier, config.fast),
+            config=raft_timing(config.raft_multiplier, config.fast, config.lease_reads),
             random=random.randrange,
         )
         self._leader_loop = LeaderLoop(self, self._raft, self.members)
         self._raft.on_leadership(self._leader_loop.leadership)
         self._raft.on_leader_change(self._leader_changed)
-        await self._raft.start()
+        await self._recover_or_start(self._raft)
+
+    async def _recover_or_start(self, raft: RaftNode) -> None:
+        """Start Raft, with the members of `peers.json` when an operator has put one there; it is used up by that."""
+        path = self.config.data_dir / "raft" / "peers.json" if self.config.data_dir is not None else None
+        wanted = recovery.read_peers(path) if path is not None else None
+        if wanted is not None and self.config.node_id not in wanted.members():
+            raise ConfigurationError(f"{path}: this server ({self.config.node_id}) is not among the servers listed")
+        await raft.start(wanted)
+        if path is not None and wanted is not None:
+            path.rename(path.with_name("peers.json.used"))
 
     def _address_of(self, server_id: str) -> str:
         """Where a server is: the gossip pool knows best, the configuration remembers."""
@@ -302,7 +320,17 @@ class Server:
         return await dispatch(self, method, args)
 
     async def _remote_call(self, method: str, args: Any) -> Any:
+        await self._until_serving()
         return await dispatch(self, method, args)
+
+    async def _until_serving(self) -> None:
+        """Hold what arrives between the opening of the port and the end of reading the disk. Raises RpcError."""
+        if not self._serving.is_set():
+            try:
+                async with asyncio.timeout(self.limits.hold_timeout):
+                    await self._serving.wait()
+            except TimeoutError:
+                raise RpcError(NO_LEADER) from None
 
     async def forward(self, method: str, args: Wire, address: str) -> Any:
         """Make a call on another server."""
@@ -314,6 +342,7 @@ class Server:
         """Save or restore the whole state, here or on the leader; see `server.endpoints.snapshot`. Raises RpcError."""
         if request.datacenter.lower() != self.datacenter.lower():
             raise RpcError(NO_PATH_TO_DATACENTER)
+        await self._until_serving()
         stale = request.allow_stale and request.op == snapshot_stream.SAVE
         deadline = time.monotonic() + self.limits.hold_timeout
         while True:
@@ -414,6 +443,6 @@ class Server:
                 "leader_addr": leader.address if leader else "",
                 "server": "true",
             },
-            "raft": self.raft.stats(),
+            "raft": {**self.raft.stats(), "log_flushes": str(self._log.flushes if self._log else 0)},
             "serf_lan": self.gossip.stats(),
         }

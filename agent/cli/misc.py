@@ -76,7 +76,6 @@ def validate(flags: Flags) -> int:
     try:
         sources = [("config-dir" if os.path.isdir(name) else "config-file", name) for name in flags.arguments]
         merged = merge(read_sources(sources, flags["config-format"]))
-        merged.setdefault("data_dir", "/nonexistent")
         build(Reader(merged), dev=False)
     except ConfigError as error:
         return fail(f"Config validation failed: {error}")

@@ -92,6 +92,17 @@ OPERATING: dict[str, Command] = {
     ),
     "operator autopilot state": Command("operator", "autopilot_state", "Shows how the servers are.", (_FORMAT,)),
     "operator raft list-peers": Command("operator", "raft_peers", "Lists the servers of Raft."),
+    "operator raft recover": Command(
+        "recover",
+        "recover",
+        "Prepares a stopped server to go on alone after a quorum was lost for good; explains before it acts.",
+        (
+            F("data-dir", "Data directory of the server."),
+            F("inspect", "Only show what the server holds.", "bool", False),
+            F("yes", "Agree without being asked.", "bool", False),
+        ),
+        http=False,
+    ),
     "operator raft remove-peer": Command(
         "operator", "raft_remove", "Takes a server out of Raft.", (F("address", "Its ip:port."), F("id", "Its ID."))
     ),

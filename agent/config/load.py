@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agent.config.keys import FLAGS, HONOURED, KNOWN, NESTED
+from agent.config.check import check_config, check_start
+from agent.config.keys import DURATIONS, FLAGS, HONOURED, KNOWN, NESTED
 from agent.config.settings import Config, ConfigError, DnsConfig, HttpConfig, Ports, Soa
 from model.durations import SECOND, DurationError, parse_duration
 from model.hcl import HclError, parse_hcl, parse_json_text
@@ -322,6 +323,7 @@ def load_config(argv: list[str]) -> tuple[Config, list[str]]:
         f"configuration key {key} is known but has no effect yet" for key in sorted(merged) if key not in HONOURED
     ]
     config = build(Reader(merged), dev)
+    check_start(config)
     return config, warnings
 
 
@@ -367,12 +369,16 @@ def build(read: Reader, dev: bool) -> Config:
         start_join=read.texts("start_join"),
         recursors=read.texts("recursors"),
         node_meta={str(key): str(value) for key, value in read.mapping("node_meta").items()},
+        encrypt=read.text("encrypt"),
+        protocol=read.number("protocol", 2),
+        raft_protocol=read.number("raft_protocol", 3),
         ui=ui.flag("enabled", read.flag("ui", dev)),
         ui_path=ui.text("content_path", read.text("ui_content_path", "/ui/")),
         log_level=read.text("log_level", "DEBUG" if dev else "INFO").upper(),
         log_json=read.flag("log_json"),
         log_file=read.text("log_file"),
         raft_multiplier=performance.number("raft_multiplier", 5),
+        lease_reads=performance.flag("lease_reads"),
         autopilot=_autopilot(read.section("autopilot")),
         leave_on_terminate=read.flag("leave_on_terminate", not server),
         skip_leave_on_interrupt=read.flag("skip_leave_on_interrupt", server),
@@ -389,6 +395,7 @@ def build(read: Reader, dev: bool) -> Config:
         max_query_time=read.seconds("max_query_time", 600.0),
         kv_max_value_size=limits.number("kv_max_value_size", 512 * 1024),
         txn_max_req_len=limits.number("txn_max_req_len", 512 * 1024),
+        session_ttl_min=read.seconds("session_ttl_min", 10.0),
         rpc_hold_timeout=performance.seconds("rpc_hold_timeout", 7.0),
         disable_coordinates=read.flag("disable_coordinates"),
         connect_enabled=connect.flag("enabled", True),
@@ -398,7 +405,10 @@ def build(read: Reader, dev: bool) -> Config:
         checks=read.stanzas("checks"),
         disable_http_unprintable_char_filter=read.flag("disable_http_unprintable_char_filter"),
     )
+    for key in DURATIONS:
+        read.seconds(key)
     _validate(config)
+    check_config(config)
     return config
 
 
@@ -486,6 +496,7 @@ def _http(read: Reader) -> HttpConfig:
         response_headers={str(k): str(v) for k, v in read.mapping("response_headers").items()},
         allow_write_http_from=networks,
         max_header_bytes=read.number("max_header_bytes"),
+        use_cache=read.flag("use_cache", True),
     )
 
 
@@ -507,8 +518,6 @@ def _validate(config: Config) -> None:
         raise ConfigError("'bootstrap_expect > 0' and 'bootstrap = true' are mutually exclusive")
     if not config.node_name.strip():
         raise ConfigError("node_name cannot be empty")
-    if config.node_id and not re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", config.node_id):
-        raise ConfigError(f'node_id: "{config.node_id}" is no UUID')
     if not 1 <= config.raft_multiplier <= 10:
         raise ConfigError(f"performance.raft_multiplier cannot be {config.raft_multiplier}. Must be between 1 and 10")
     if config.dns.recursor_strategy not in ("sequential", "random"):
@@ -520,7 +529,5 @@ def _validate(config: Config) -> None:
     for name, value in (("udp_answer_limit", dns.udp_answer_limit), ("a_record_limit", dns.a_record_limit)):
         if value < 0:
             raise ConfigError(f"dns_config.{name} cannot be {value}. Must be greater than or equal to zero")
-    if len(config.node_meta) > 64:
-        raise ConfigError("node_meta: Node metadata cannot contain more than 64 key/value pairs")
     if config.data_dir and os.path.exists(config.data_dir) and not os.path.isdir(config.data_dir):
         raise ConfigError(f"data_dir {config.data_dir!r} is not a directory")

@@ -19,16 +19,17 @@ from server.fsm import Fsm
 from server.leader.autopilot import Autopilot
 from server.leader.ca import CertificateAuthority
 from server.leader.session_ttl import SessionTimers
-from server.raft.driver import Server
+from server.raft.node_config import Server
 
 
 class Limits(NamedTuple):
-    """Times in seconds that bound calls: of a blocking read without `wait`, of any blocking read, and for how long a
-    call is held back while there is no leader."""
+    """Times in seconds that bound calls: of a blocking read without `wait`, of any blocking read, for how long a
+    call is held back while there is no leader; and the shortest TTL of a session."""
 
     default_query_time: float = 300.0
     max_query_time: float = 600.0
     hold_timeout: float = 7.0
+    min_session_ttl: float = 10.0
 
 
 class ServerMember(NamedTuple):

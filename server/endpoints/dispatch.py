@@ -12,7 +12,7 @@ from server.endpoints.query import run_read
 from server.raft.errors import NotLeader, RaftError
 
 ENDPOINTS = (
-    *("catalog", "config_entries", "connect_ca", "coordinate", "health", "intentions", "internal"),
+    *("catalog", "config_entries", "connect_ca", "coordinate", "discovery_chain", "health", "intentions", "internal"),
     *("keyring", "kvs", "operator", "prepared_query", "session", "status", "txn"),
 )
 """The modules of this package whose import registers endpoints."""
@@ -34,7 +34,10 @@ async def dispatch(context: Context, method: str, args: Wire, *, may_forward: bo
             raise RpcError(f"rpc: {method} takes the options of a query")
         raft = context.raft
         if raft.is_leader and raft.ready_for_reads:
-            return await run_read(context, function, args)
+            try:
+                return await _here(context, method, args)
+            except NotLeader:  # Leadership went while the read was to prove it: the next leader answers.
+                return await _on_leader(context, method, args, may_forward)
         if args.allow_stale and not args.require_consistent and raft.leader is not None:
             return await run_read(context, function, args)
         return await _on_leader(context, method, args, may_forward)
@@ -69,14 +72,13 @@ async def _on_leader(context: Context, method: str, args: Wire, may_forward: boo
     deadline = loop.time() + hold
     while True:
         raft = context.raft
-        leader = raft.leader
         if raft.is_leader:
             if raft.ready_for_reads:
                 try:
                     return await _here(context, method, args)
                 except NotLeader:
                     pass
-        elif leader is not None and leader.address and may_forward:
+        elif may_forward and (leader := raft.leader) is not None and leader.address:
             try:
                 return await context.forward(method, args, leader.address)
             except RpcError as error:

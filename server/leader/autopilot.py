@@ -23,7 +23,7 @@ from model.structs.operator import (
     RaftStats,
 )
 from server.leader.autopilot_rules import Member, Observation, failure_tolerance, is_healthy, parse_stats
-from server.raft.driver import Server
+from server.raft.node_config import Server
 
 TIMEOUT = 1.5
 SERF_STATUS = {"none": 0, "alive": 1, "leaving": 2, "left": 3, "failed": 4}

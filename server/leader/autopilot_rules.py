@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from model.durations import SECOND, DurationError, parse_duration
 from model.structs.operator import AutopilotConfig, AutopilotStats, RaftStats
-from server.raft.driver import Server
+from server.raft.node_config import Server
 
 NEVER = 3600 * SECOND
 """Stands for a contact that never was."""

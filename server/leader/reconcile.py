@@ -15,8 +15,9 @@ from model.errors import RpcError
 from model.structs.catalog import HealthCheck, NodeService, Weights
 from model.structs.catalog_rpc import DeregisterRequest, RegisterRequest
 from server.endpoints.context import Context, propose
-from server.raft.driver import RaftNode, Server
+from server.raft.driver import RaftNode
 from server.raft.errors import ConfigurationError
+from server.raft.node_config import Server
 from server.state.store import Store
 
 log = logging.getLogger("lictor.leader")

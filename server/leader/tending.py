@@ -12,8 +12,8 @@ from server.endpoints import status
 from server.endpoints.context import Context
 from server.leader import autopilot
 from server.leader.autopilot_rules import Member, to_promote, to_remove
-from server.raft.driver import Server
 from server.raft.errors import RaftError
+from server.raft.node_config import Server
 
 log = logging.getLogger("lictor.leader")
 

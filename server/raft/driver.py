@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol
+from typing import Any
 
 from server.raft import messages as m
 from server.raft.confchange import Change
-from server.raft.core import Raft, Ready, Role, Settings
+from server.raft.core import Raft
 from server.raft.errors import (
     CannotBootstrap,
     ConfigurationError,
@@ -33,64 +31,31 @@ from server.raft.errors import (
 )
 from server.raft.log import Storage
 from server.raft.messages import Configuration, Entry, Message, SnapshotMeta
+from server.raft.node_config import RaftConfig, Server, StateMachine, clock
 from server.raft.pieces import Assembler, split
+from server.raft.ready import Ready, Role, Settings
+from server.raft.recovery import rebuild
 from server.raft.snapshot import Snapshots, StoredSnapshot
+from server.raft.snapshot_transfer import SnapshotReceiver, SnapshotSender
 from server.raft.transport import Transport
 
 log = logging.getLogger("lictor.raft")
 
 MAX_ENTRY = 4 << 20
 """Bytes up to which a command is one entry; a larger one goes into the log in pieces."""
-CHUNK = 1 << 20
 APPLY_SLICE = 0.005
 """Seconds of applying after which other tasks get a turn."""
 
 
-class StateMachine(Protocol):
-    """What the log is for. Every server applies the same commands in the same order."""
-
-    def apply(self, index: int, term: int, command: bytes) -> Any:
-        """Carry out a command; what it returns or raises becomes the proposal's result."""
-
-    def prepare(self, command: bytes) -> None:
-        """Do the slow part of a command that came in pieces, in a thread, right before `apply`; changes no state."""
-
-    def snapshot(self) -> Callable[[BinaryIO], None]:
-        """Capture the state now, cheaply; the function that is returned writes it, in a thread."""
-
-    def restore(self, source: BinaryIO) -> None:
-        """Replace the state. Raises without changing anything when the bytes are bad."""
-
-
-@dataclass(frozen=True)
-class Server:
-    """A member: its ID, `ip:port`, and whether it votes."""
-
-    id: str
-    address: str
-    voter: bool = True
-
-
-@dataclass(frozen=True)
-class RaftConfig:
-    """Times in seconds, sizes in bytes.
-
-    A leader sends heartbeats every `heartbeat`; a follower waits for `election` to twice that before it stands.
-    """
-
-    heartbeat: float = 0.1
-    election: float = 0.5
-    snapshot_threshold: int = 16384
-    snapshot_bytes: int = 64 << 20
-    trailing_logs: int = 10240
-
-
 class _Pending:
-    __slots__ = ("future", "term")
+    """A proposal that somebody waits for; `deadline` in seconds of the event loop's clock."""
 
-    def __init__(self, term: int, future: asyncio.Future[Any]) -> None:
+    __slots__ = ("deadline", "future", "term")
+
+    def __init__(self, term: int, future: asyncio.Future[Any], deadline: float) -> None:
         self.term = term
         self.future = future
+        self.deadline = deadline
 
 
 class RaftNode:
@@ -129,10 +94,12 @@ class RaftNode:
         self._ticker: asyncio.TimerHandle | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._sending: set[str] = set()
-        self._acks: dict[str, asyncio.Future[m.SnapshotAck]] = {}
-        self._receiving: _Receiving | None = None
+        self._sender = SnapshotSender(node_id, snapshots, transport.send)
+        self._receiver = SnapshotReceiver(node_id, snapshots)
         self._arrived: StoredSnapshot | None = None
+        self._keeping = False
         self._snapshot_index = 0
+        self._snapshot_taken = float("-inf")
         self._snapshot_term = 0
         self._bytes_since_snapshot = 0
         self._taking_snapshot = False
@@ -147,11 +114,12 @@ class RaftNode:
 
     # Life
 
-    async def start(self) -> None:
-        """Read the disk and begin.
+    async def start(self, recover_with: Configuration | None = None) -> None:
+        """Read the disk and begin; with `recover_with`, with these members in place of the known ones.
 
         Raises:
             CorruptLog: the log or the newest snapshot is damaged.
+            ConfigurationError: there is no state to recover.
         """
         loop = asyncio.get_running_loop()
         self.failed = loop.create_future()
@@ -162,7 +130,7 @@ class RaftNode:
         applied = 0
         if stored is not None:
             with self._snapshots.open(stored) as source:
-                self._fsm.restore(source)
+                self._fsm.use(self._fsm.decode(source))
             applied = stored.meta.index
             configuration, configuration_index = stored.meta.configuration, stored.meta.configuration_index
             self._snapshot_index, self._snapshot_term = stored.meta.index, stored.meta.term
@@ -179,7 +147,10 @@ class RaftNode:
         for entry in loaded.log.slice(loaded.log.first_index, loaded.log.last_index):
             if entry.kind == m.CONFIGURATION and entry.index > configuration_index:
                 configuration, configuration_index = m.decode_configuration(entry.data), entry.index
-        ticks = max(2, round(self.config.election / self.config.heartbeat))
+        if recover_with is not None:
+            loaded, stored = rebuild(loaded, applied, recover_with, self._fsm, self._storage, self._snapshots)
+            configuration, configuration_index, applied = recover_with, stored.meta.index, stored.meta.index
+            self._snapshot_index, self._snapshot_term = stored.meta.index, stored.meta.term
         self._core = Raft(
             self.id,
             loaded.log,
@@ -188,9 +159,10 @@ class RaftNode:
             configuration_index,
             applied,
             self._random,
-            Settings(election_ticks=ticks * 2, heartbeat_ticks=2),
+            Settings(election_ticks=self.config.election_ticks, heartbeat_ticks=2, lease=self.config.lease),
         )
         self._core.commit = max(self._core.commit, applied)
+        self._core.now = clock()
         self._transport.on_message = self._receive
         self._transport.on_unreachable = self._unreachable
         self._transport.knows = lambda peer: peer in self.core.configuration.addresses or not (
@@ -284,14 +256,11 @@ class RaftNode:
         return await self._outcome(index, core.term, timeout)
 
     async def _outcome(self, index: int, term: int, timeout: float) -> Any:
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._pending[index] = _Pending(term, future)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        self._pending[index] = _Pending(term, future, loop.time() + timeout)
         self._wake.set()
-        try:
-            async with asyncio.timeout(timeout):
-                return await future
-        except TimeoutError:
-            raise ProposalTimeout from None
+        return await future
 
     async def barrier(self, timeout: float = 30.0) -> None:
         """Return once everything that is in the log now is applied here. Raises as `propose`."""
@@ -437,6 +406,8 @@ class RaftNode:
 
     def _tick(self) -> None:
         self._schedule_tick()
+        self._expire_pending()
+        self.core.now = clock()
         self.core.tick()
         self._wake.set()
 
@@ -445,12 +416,13 @@ class RaftNode:
             self._on_chunk(message)
             return
         if isinstance(message, m.SnapshotAck):
-            self._on_ack(message)
+            self._sender.answered(message)
             return
         if isinstance(message, m.InstallSnapshot):
             return  # Only the bytes (chunks) mean anything; the core hears of a snapshot once it is on disk.
         if isinstance(message, m.AppendEntries | m.Heartbeat) and message.term >= self.core.term:
             self._heard = asyncio.get_running_loop().time()
+        self.core.now = clock()
         self.core.step(message)
         self._wake.set()
 
@@ -484,6 +456,7 @@ class RaftNode:
         if not waiting:
             return
         try:
+            self.core.now = clock()
             self.core.read_index(waiting)
             self._asked_reads.update(waiting)
         except NotLeader as error:
@@ -513,10 +486,14 @@ class RaftNode:
         if not self._storage.blocking:
             self._storage.save(ready.hard_state, ready.entries)
             return
+        await self._until_space(self._storage.save, ready.hard_state, ready.entries)
+
+    async def _until_space(self, write: Callable[..., None], *args: Any) -> None:
+        """Have the disk's thread write; as long as the disk is full, try again and fail who waits for a commit."""
         loop = asyncio.get_running_loop()
         while True:
             try:
-                await loop.run_in_executor(self._executor, self._storage.save, ready.hard_state, ready.entries)
+                await loop.run_in_executor(self._executor, write, *args)
             except DiskFull as error:
                 if not self._disk_full:
                     log.error("%s: no writes until space returns", error)
@@ -612,6 +589,13 @@ class RaftNode:
             for leader_callback in self._on_leader_change:
                 leader_callback(self.leader)
 
+    def _expire_pending(self) -> None:
+        """Give up what has waited too long: one look at each tick is cheaper than a timer for each proposal."""
+        now = asyncio.get_running_loop().time()
+        for item in self._pending.values():
+            if item.deadline <= now and not item.future.done():
+                item.future.set_exception(ProposalTimeout())
+
     def _fail_pending(self, error: Exception) -> None:
         pending, self._pending = self._pending, {}
         for item in pending.values():
@@ -636,6 +620,7 @@ class RaftNode:
     def _consider_snapshot(self) -> None:
         core = self.core
         many = core.applied - self._snapshot_index >= self.config.snapshot_threshold
+        many = many and time.monotonic() - self._snapshot_taken >= self.config.snapshot_interval
         if (many or self._bytes_since_snapshot >= self.config.snapshot_bytes) and not self._taking_snapshot:
             self._spawn(self.snapshot())
 
@@ -651,6 +636,7 @@ class RaftNode:
             if term is None or index == self._snapshot_index or self._assembler.unfinished:
                 return
             self._bytes_since_snapshot = 0
+            self._snapshot_taken = time.monotonic()
             configuration, configuration_index = core.configuration, core.configuration_index
             if configuration_index > index:
                 return  # A membership change is under way; the next one will do.
@@ -680,45 +666,13 @@ class RaftNode:
         self._sending.add(peer)
         arrived = False
         try:
-            loop = asyncio.get_running_loop()
-            stored = await loop.run_in_executor(None, self._snapshots.latest)
-            if stored is None:
-                return
-            source = await loop.run_in_executor(None, self._snapshots.open, stored)
-            log.info("sending snapshot %d to %s (%d bytes)", stored.meta.index, peer, stored.size)
-            with contextlib.closing(source):
-                arrived = await self._send_chunks(peer, term, stored, source)
-        except (TimeoutError, OSError) as error:
+            arrived = await self._sender.send(peer, term)
+        except (TimeoutError, OSError, CorruptLog) as error:
             log.warning("snapshot to %s failed: %s", peer, error)
         finally:
             self._sending.discard(peer)
             self.core.snapshot_sent(peer, arrived)
             self._wake.set()
-
-    async def _send_chunks(self, peer: str, term: int, stored: StoredSnapshot, source: BinaryIO) -> bool:
-        loop = asyncio.get_running_loop()
-        offset = 0
-        while True:
-            data = await loop.run_in_executor(None, source.read, CHUNK)
-            answer: asyncio.Future[m.SnapshotAck] = loop.create_future()
-            self._acks[peer] = answer
-            self._transport.send(
-                m.SnapshotChunk(peer, self.id, term, stored.meta, stored.size, stored.sha256, offset, data)
-            )
-            async with asyncio.timeout(30):
-                ack = await answer
-            if ack.refused:
-                log.warning("%s refused the snapshot: %s", peer, ack.refused)
-                return False
-            offset = ack.offset
-            if offset >= stored.size:
-                return True
-            await loop.run_in_executor(None, source.seek, offset)
-
-    def _on_ack(self, message: m.SnapshotAck) -> None:
-        answer = self._acks.pop(message.sender, None)
-        if answer is not None and not answer.done():
-            answer.set_result(message)
 
     def _on_chunk(self, chunk: m.SnapshotChunk) -> None:
         core = self.core
@@ -726,35 +680,34 @@ class RaftNode:
             return
         self._heard = asyncio.get_running_loop().time()
         core.step(m.Heartbeat(self.id, chunk.sender, chunk.term, 0, 0))  # A long transfer must not look like silence.
-        receiving = self._receiving
-        if receiving is None or not receiving.continues(chunk):
-            receiving = self._receiving = _Receiving(chunk)
-        receiving.add(chunk)
-        if receiving.complete:
-            self._receiving = None
-            self._spawn(self._keep_received(receiving, chunk))
-        else:
-            ack = m.SnapshotAck(chunk.sender, self.id, core.term, chunk.snapshot.index, receiving.offset)
-            self._transport.send(ack)
         self._wake.set()
-
-    async def _keep_received(self, receiving: _Receiving, chunk: m.SnapshotChunk) -> None:
-        core = self.core
-        loop = asyncio.get_running_loop()
-        data = bytes(receiving.data)
-        if hashlib.sha256(data).digest() != chunk.sha256:
-            refusal = "its checksum is wrong"
-            self._transport.send(m.SnapshotAck(chunk.sender, self.id, core.term, chunk.snapshot.index, 0, refusal))
+        if self._keeping or self._arrived is not None:
+            return  # One at a time: the one before is being written or installed. The leader asks again.
+        ack = self._receiver.take(chunk, core.term)
+        if ack is not None:
+            self._transport.send(ack)
             return
+        self._keeping = True
+        self._spawn(self._keep_received(chunk))
 
-        def write(target: BinaryIO) -> None:
-            target.write(data)
-
-        self._arrived = await loop.run_in_executor(None, self._snapshots.create, chunk.snapshot, write)
+    async def _keep_received(self, chunk: m.SnapshotChunk) -> None:
+        """Make what has arrived durable, tell the sender, then the core."""
+        core = self.core
+        try:
+            kept = await self._receiver.keep(chunk)
+        finally:
+            self._keeping = False
+        if isinstance(kept, str):
+            log.warning("refused snapshot %d of %s: %s", chunk.snapshot.index, chunk.sender, kept)
+            self._transport.send(m.SnapshotAck(chunk.sender, self.id, core.term, chunk.snapshot.index, 0, kept))
+            return
+        self._arrived = kept
         self._transport.send(m.SnapshotAck(chunk.sender, self.id, core.term, chunk.snapshot.index, chunk.size))
         if chunk.term >= core.term:
             core.step(m.InstallSnapshot(self.id, chunk.sender, chunk.term, chunk.snapshot))
-            self._wake.set()
+        if not core.awaits_installation:
+            self._arrived = None  # It is older than what is committed here.
+        self._wake.set()
 
     async def _install(self, meta: SnapshotMeta) -> None:
         """The core has accepted a snapshot that is on disk: it replaces log and state."""
@@ -764,37 +717,13 @@ class RaftNode:
         loop = asyncio.get_running_loop()
         source = await loop.run_in_executor(None, self._snapshots.open, stored)
         with contextlib.closing(source):
-            self._fsm.restore(source)
+            decoded = await loop.run_in_executor(None, self._fsm.decode, source)
+        self._fsm.use(decoded)
         self._assembler.clear()
         core = self.core
         state = m.HardState(core.term, core.vote, core.commit)
-        await loop.run_in_executor(self._executor, self._storage.reset, state, meta.index, meta.term)
+        await self._until_space(self._storage.reset, state, meta.index, meta.term)
         self._snapshot_index, self._snapshot_term = meta.index, meta.term
+        core.applied = meta.index
+        self._arrived = None
         log.info("installed snapshot %d of term %d", meta.index, meta.term)
-
-
-class _Receiving:
-    """A snapshot that is arriving."""
-
-    MAX_BYTES = 4 << 30
-
-    def __init__(self, chunk: m.SnapshotChunk) -> None:
-        self.meta = chunk.snapshot
-        self.sha256 = chunk.sha256
-        self.size = min(chunk.size, self.MAX_BYTES)
-        self.data = bytearray()
-
-    @property
-    def offset(self) -> int:
-        return len(self.data)
-
-    @property
-    def complete(self) -> bool:
-        return len(self.data) >= self.size
-
-    def continues(self, chunk: m.SnapshotChunk) -> bool:
-        return chunk.snapshot == self.meta and chunk.sha256 == self.sha256
-
-    def add(self, chunk: m.SnapshotChunk) -> None:
-        if chunk.offset == len(self.data) and len(self.data) + len(chunk.data) <= self.size:
-            self.data += chunk.data

@@ -133,7 +133,10 @@ class EntryLog:
         if term is None:
             raise InvariantBroken(f"compacting to {index}, beyond the log's end {self.last_index}")
         dropped = index - self.base_index
-        self.size -= sum(map(entry_size, self._entries[:dropped]))
+        if 2 * dropped > len(self._entries):  # Count the smaller part: this runs between two messages.
+            self.size = sum(map(entry_size, self._entries[dropped:]))
+        else:
+            self.size -= sum(map(entry_size, self._entries[:dropped]))
         del self._entries[:dropped]
         self.base_index, self.base_term = index, term
 

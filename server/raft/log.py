@@ -1,39 +1,42 @@
 """The write-ahead log: what a server must not forget, on disk.
 
-A folder of segments `00000000000000000042.wal`, named by the first frame's number. A segment is a header and then
-frames; one frame is everything that one flush wrote, so that it is there whole or not at all:
+A folder of segments `00000000000000000042.wal`, numbered in the order in which they were begun. A segment is a header
+and then frames; one frame is everything that one flush wrote, so that it is there whole or not at all:
 
-    header   8 bytes  b"LICTWAL" and the format's version, 1
-    frame    b"LWFR" | length u32 | CRC-32 of the payload u32 | payload, a msgpack array:
+    header   8 bytes  b"LICTWAL" and the format's version, 2
+    frame    b"LWFR" | length u32 | CRC-32 of the payload u32 | CRC-32 of these 12 bytes u32 | payload, a msgpack array:
              [0, hard state or nil, [entry …]]     append; entries replace those from the first one's index on
              [1, hard state, index, term]          forget all entries; the log goes on after a snapshot at `index`
 
 Each segment begins with a frame that repeats the hard state, so older segments can be deleted once their entries are
 covered by a snapshot. Segments are allocated ahead and end in zeros.
 
-A frame is only written after the one before it was flushed. Hence at start: a bad frame with nothing valid after it was
-being written when the power went, and is cut off; one with a valid frame after it was flushed and has been damaged
-since: the log refuses to open and names file and offset, because dropping it could lose acknowledged writes.
+A frame is only written after the one before it was flushed, and into a place that held zeros. Hence at start: a bad
+frame that ends the log and lacks a sector (some part of it is still zeros or beyond the file's end) was being written
+when the power went, and is cut off. Any other bad frame was flushed and has been damaged since: the log refuses to open
+and names file and offset, because dropping it could lose acknowledged writes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import os
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from server.raft.disk import SECTOR, File, Folder, PosixFolder
 from server.raft.entries import EntryLog
 from server.raft.errors import CorruptLog, DiskFull
 from server.raft.messages import Entry, HardState
 
-HEADER = b"LICTWAL\x01"
-_FRAME = struct.Struct(">4sII")
+HEADER = b"LICTWAL\x02"
+_FRAME = struct.Struct(">4sIII")
+_UNCHECKED = struct.Struct(">4sII")
 _MARK = b"LWFR"
 _MAX_FRAME = 512 << 20
 SEGMENT_BYTES = 16 << 20
@@ -98,19 +101,17 @@ class WriteAheadLog:
 
     blocking = True
 
-    def __init__(
-        self, folder: Path, segment_bytes: int = SEGMENT_BYTES, sync: Callable[[int], None] = os.fdatasync
-    ) -> None:
-        self.folder = folder
+    def __init__(self, folder: Folder | Path, segment_bytes: int = SEGMENT_BYTES) -> None:
+        self._folder = PosixFolder(folder) if isinstance(folder, Path) else folder
         self._segment_bytes = segment_bytes
-        self._sync = sync
         self._hard_state = HardState()
-        self._fd = -1
-        self._path = folder
+        self._file: File | None = None
+        self._name = ""
         self._offset = 0
-        self._allocated = 0
-        self._frames = 0
-        self._last_index_of: dict[Path, int] = {}
+        self._last_index_of: dict[str, int] = {}
+        self._rollover_failed = False
+        self.flushes = 0
+        """How often the disk was asked to make something durable, since the start."""
 
     # Reading
 
@@ -120,30 +121,28 @@ class WriteAheadLog:
         Raises:
             CorruptLog: something that was flushed is damaged; the text names file, offset and what can be done.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        paths = sorted(self.folder.glob("*.wal"))
+        names = [name for name in self._folder.names() if name.endswith(".wal")]
         entries: list[Entry] = []
         base = (0, 0)
         remarks: list[str] = []
         end = 0
-        for number, path in enumerate(paths):
-            is_last = number == len(paths) - 1
-            data = path.read_bytes()
-            frames, end, damage = _read_segment(path, data, is_last)
-            if damage:
-                remarks.append(damage)
+        frames: list[list[Any]] = []
+        for name in names:
+            shown = self._folder.shown(name)
+            frames, end, remark = _read_segment(shown, self._folder.read(name), is_last=name == names[-1])
+            if remark:
+                remarks.append(remark)
             highest = 0
             for frame in frames:
                 try:
                     base, highest = self._replay(frame, entries, base, highest)
                 except (msgspec.ValidationError, ValueError, IndexError, TypeError) as error:
-                    raise CorruptLog(f"{path}: a frame has a right checksum but holds no log record: {error}") from None
-            self._last_index_of[path] = highest
-            self._frames += len(frames)
-        if paths:
-            self._open_last(paths[-1], end)
+                    raise CorruptLog(f"{shown}: a frame that is intact holds no log record: {error}") from None
+            self._last_index_of[name] = highest
+        if names:
+            self._open_last(names[-1], end, begun=bool(frames))
         else:
-            self._new_segment()
+            self._begin_segment([0, self._hard_state, []])
         if entries and base[0] == 0 and entries[0].index != 1:
             base = (entries[0].index, entries[0].term)  # Segments before it are gone: a snapshot covers them.
             entries = entries[1:]
@@ -161,9 +160,14 @@ class WriteAheadLog:
             raise ValueError(f"unknown kind of frame {frame[0]!r}")
         new = msgspec.convert(frame[2], list[Entry])
         if new:
+            if entries and new[0].index > entries[-1].index + 1:
+                # Compaction was deleting segments when the power went, and of those some came back. The driver refuses
+                # to start when no snapshot covers what is missing.
+                entries.clear()
+                base = (0, 0)
             if entries:
                 keep = new[0].index - entries[0].index
-                if keep < 0 or keep > len(entries):
+                if keep < 0:
                     raise ValueError(f"entry {new[0].index} does not follow entry {entries[-1].index}")
                 del entries[keep:]
             elif base[0] and new[0].index != base[0] + 1:
@@ -180,123 +184,129 @@ class WriteAheadLog:
             self._hard_state = hard_state
         self._append([0, hard_state, entries])
         if entries:
-            known = self._last_index_of.get(self._path, 0)
-            self._last_index_of[self._path] = max(known, entries[-1].index)
+            known = self._last_index_of.get(self._name, 0)
+            self._last_index_of[self._name] = max(known, entries[-1].index)
         if self._offset >= self._segment_bytes:
-            self._new_segment()
+            self._roll()
+
+    def _roll(self) -> None:
+        """Go on in a new segment; on a full disk the old one just grows until there is space."""
+        if self._rollover_failed and self._offset % self._segment_bytes > self._segment_bytes // 16:
+            return
+        try:
+            self._begin_segment([0, self._hard_state, []])
+            self._rollover_failed = False
+        except DiskFull:
+            self._rollover_failed = True
 
     def reset(self, hard_state: HardState, index: int, term: int) -> None:
-        """Begin anew after a snapshot at `index`; older segments go."""
+        """Begin anew after a snapshot at `index`; older segments go. Raises DiskFull: nothing has changed."""
+        self._begin_segment([1, hard_state, index, term])
         self._hard_state = hard_state
-        self._new_segment(first=[1, hard_state, index, term])
-        self._last_index_of[self._path] = index
-        self._delete([path for path in self._last_index_of if path != self._path])
+        self._last_index_of[self._name] = index
+        self._delete([name for name in sorted(self._last_index_of) if name != self._name])
 
     def compact(self, index: int) -> None:
-        """Delete the segments whose entries are all at or before `index` (never the one that is written to)."""
+        """Delete the segments whose entries all lie before `index` (never the one that is written to).
+
+        The entry at `index` itself stays: it tells the term at which what follows was appended.
+        """
         doomed = []
-        for path in sorted(self._last_index_of):
-            if path == self._path or self._last_index_of[path] > index:
+        for name in sorted(self._last_index_of):
+            if name == self._name or self._last_index_of[name] >= index:
                 break
-            doomed.append(path)
+            doomed.append(name)
         self._delete(doomed)
 
     def close(self) -> None:
         """Close the file; everything that was saved is flushed already."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
-    def _delete(self, paths: list[Path]) -> None:
-        for path in paths:
-            path.unlink(missing_ok=True)
-            self._last_index_of.pop(path, None)
-        if paths:
-            sync_folder(self.folder)
+    def _delete(self, names: list[str]) -> None:
+        for name in names:
+            self._folder.delete(name)
+            self._last_index_of.pop(name, None)
+        if names:
+            self._folder.sync()
 
     def _append(self, record: list[Any]) -> None:
-        payload = _encode(record)
-        frame = _FRAME.pack(_MARK, len(payload), zlib.crc32(payload)) + payload
+        assert self._file is not None, "the log is closed"
+        data = _frame(record)
+        with self._space_on_disk(self._name):
+            try:
+                self._file.write(data, self._offset)
+                self._file.sync()
+            except OSError:
+                # What a failed write left must not be mistaken for a frame later.
+                self._file.truncate(self._offset)
+                raise
+        self.flushes += 1
+        self._offset += len(data)
+
+    @contextlib.contextmanager
+    def _space_on_disk(self, name: str) -> Iterator[None]:
+        """Turn the errors of a full disk into DiskFull."""
         try:
-            _write_all(self._fd, frame, self._offset)
-            self._sync(self._fd)
+            yield
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                self._erase_tail()
-                raise DiskFull(str(self.folder)) from error
+                raise DiskFull(self._folder.shown(name)) from error
             raise
-        self._offset += len(frame)
-        self._frames += 1
 
-    def _erase_tail(self) -> None:
-        """Cut off what a failed write may have left, so that it cannot be mistaken for a frame later."""
-        os.ftruncate(self._fd, self._offset)
-        self._allocated = self._offset
-
-    def _open_last(self, path: Path, end: int) -> None:
-        self._path = path
-        self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        self._offset = end
+    def _open_last(self, name: str, end: int, begun: bool) -> None:
+        self._name = name
+        self._file = self._folder.open(name)
+        self._offset = max(end, len(HEADER))
+        self._file.truncate(end)  # Zeros behind the last frame, as every frame's place is before it is written.
+        self._file.allocate(self._segment_bytes)
+        if begun:
+            self._file.sync()
+            return
         if end < len(HEADER):
-            _write_all(self._fd, HEADER, 0)
-            self._offset = end = len(HEADER)
-        os.ftruncate(self._fd, end)
-        self._allocate()
-        os.fsync(self._fd)
+            with self._space_on_disk(name):
+                self._file.write(HEADER, 0)
+        self._append([0, self._hard_state, []])
 
-    def _new_segment(self, first: list[Any] | None = None) -> None:
-        path = self.folder / f"{self._frames:020d}.wal"
-        while path.exists():
-            self._frames += 1
-            path = self.folder / f"{self._frames:020d}.wal"
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    def _begin_segment(self, first: list[Any]) -> None:
+        """Make the next segment durable, then write there. Raises DiskFull: nothing has changed."""
+        number = max((int(name.partition(".")[0]) for name in self._last_index_of), default=-1) + 1
+        name = f"{number:020d}.wal"
+        data = HEADER + _frame(first)
+        with self._space_on_disk(name):
+            file: File | None = None
+            try:
+                file = self._folder.create(name)
+                file.allocate(self._segment_bytes)
+                file.write(data, 0)
+                file.sync()
+                self._folder.sync()
+            except OSError:
+                if file is not None:
+                    file.close()
+                    self._folder.delete(name)
+                raise
         self.close()
-        self._fd, self._path, self._offset = fd, path, len(HEADER)
-        self._last_index_of[path] = 0
-        try:
-            _write_all(fd, HEADER, 0)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DiskFull(str(self.folder)) from error
-            raise
-        self._allocate()
-        self._append(first or [0, self._hard_state, []])
-        os.fsync(fd)
-        sync_folder(self.folder)
-
-    def _allocate(self) -> None:
-        """Reserve the segment's space, so that flushing a frame need not change the file's metadata."""
-        try:
-            os.posix_fallocate(self._fd, 0, self._segment_bytes)
-        except OSError:
-            return  # Not every file system can, and a full disk shows itself when it matters.
+        self._file, self._name, self._offset = file, name, len(data)
+        self._last_index_of[name] = 0
+        self.flushes += 1
 
 
-def _write_all(fd: int, data: bytes, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(fd, view, offset)
-        view = view[written:]
-        offset += written
+def _frame(record: list[Any]) -> bytes:
+    payload = _encode(record)
+    start = _UNCHECKED.pack(_MARK, len(payload), zlib.crc32(payload))
+    return start + zlib.crc32(start).to_bytes(4, "big") + payload
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the creation, renaming and deletion of files in a folder durable."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _read_segment(path: Path, data: bytes, is_last: bool) -> tuple[list[list[Any]], int, str]:
+def _read_segment(shown: str, data: bytes, is_last: bool) -> tuple[list[list[Any]], int, str]:
     """The frames of a segment, where they end, and a remark if a torn frame was cut off."""
     if data[: len(HEADER)] != HEADER:
         if is_last and not data.strip(b"\0"):
             return [], 0, ""
         if data[:7] == HEADER[:7]:
-            raise CorruptLog(f"{path}: format version {data[7]} is not known to this version of lictor")
-        raise CorruptLog(f"{path}: is not a segment of a lictor log (offset 0); {_WAY_OUT}")
+            raise CorruptLog(f"{shown}: format version {data[7]} is not known to this version of lictor")
+        raise CorruptLog(f"{shown}: is not a segment of a lictor log (offset 0); {_WAY_OUT}")
     frames: list[list[Any]] = []
     offset = len(HEADER)
     while True:
@@ -305,31 +315,57 @@ def _read_segment(path: Path, data: bytes, is_last: bool) -> tuple[list[list[Any
             break
         frames.append(_decode(payload))
         offset += _FRAME.size + len(payload)
-    rest = data[offset:]
-    if not rest.strip(b"\0"):
+    written = len(data.rstrip(b"\0"))
+    if written <= offset:
         return frames, offset, ""
     later = data.find(_MARK, offset + 1)
     while later >= 0:
         if _frame_at(data, later) is not None:
-            raise CorruptLog(f"{path}: damaged at offset {offset}, intact again at {later}; {_WAY_OUT}")
+            raise CorruptLog(f"{shown}: damaged at offset {offset}, intact again at {later}; {_WAY_OUT}")
         later = data.find(_MARK, later + 1)
     if not is_last:
-        raise CorruptLog(f"{path}: damaged at offset {offset}, and later segments exist; {_WAY_OUT}")
-    return frames, offset, f"{path.name}: cut off a write that was not finished, at offset {offset}"
+        raise CorruptLog(f"{shown}: damaged at offset {offset}, and later segments exist; {_WAY_OUT}")
+    if not _is_torn(data, offset):
+        raise CorruptLog(f"{shown}: damaged at offset {offset}, in the last write, which was complete; {_WAY_OUT}")
+    return frames, offset, f"{shown}: cut off a write that was not finished, at offset {offset}"
+
+
+def _is_torn(data: bytes, offset: int) -> bool:
+    """Whether the bad frame at `offset`, after which nothing follows, lacks a sector: its place held zeros before."""
+    length = _length_at(data, offset)
+    end = offset + _FRAME.size + (length or 0)  # Of a bad header only its own sectors can be judged.
+    if end > len(data):
+        return True
+    start = offset
+    while start < end:
+        stop = min(end, (start // SECTOR + 1) * SECTOR)
+        if not data[start:stop].strip(b"\0"):
+            return True
+        start = stop
+    return False
 
 
 _WAY_OUT = (
     "entries that were acknowledged may be lost here. Stop this server, move its data directory away and let it join "
-    "the others empty, or restore a snapshot"
+    "the others empty; where no quorum of intact servers is left, see `lictor operator raft recover` or restore a "
+    "snapshot"
 )
 
 
-def _frame_at(data: bytes, offset: int) -> bytes | None:
+def _length_at(data: bytes, offset: int) -> int | None:
+    """The payload's length according to the frame's header at `offset`; None when no intact header is there."""
     if offset + _FRAME.size > len(data):
         return None
-    mark, length, checksum = _FRAME.unpack_from(data, offset)
+    mark, length, _, checksum = _FRAME.unpack_from(data, offset)
+    if mark != _MARK or zlib.crc32(data[offset : offset + _UNCHECKED.size]) != checksum:
+        return None
+    return int(length)
+
+
+def _frame_at(data: bytes, offset: int) -> bytes | None:
+    length = _length_at(data, offset)
     start = offset + _FRAME.size
-    if mark != _MARK or not 0 < length <= _MAX_FRAME or start + length > len(data):
+    if length is None or not 0 < length <= _MAX_FRAME or start + length > len(data):
         return None
     payload = data[start : start + length]
-    return payload if zlib.crc32(payload) == checksum else None
+    return payload if zlib.crc32(payload) == _FRAME.unpack_from(data, offset)[2] else None

@@ -17,8 +17,8 @@ from typing import BinaryIO, Protocol
 
 import msgspec
 
+from server.raft.disk import sync_folder
 from server.raft.errors import CorruptLog
-from server.raft.log import sync_folder
 from server.raft.messages import SnapshotMeta, decode_configuration, encode_configuration
 
 KEEP = 2
@@ -34,6 +34,10 @@ class StoredSnapshot(msgspec.Struct, frozen=True):
 
 class Snapshots(Protocol):
     """Where snapshots are kept. Calls block."""
+
+    @property
+    def scratch(self) -> Path | None:
+        """A folder for files without a name, on the same disk; None for the system's."""
 
     def latest(self) -> StoredSnapshot | None:
         """The newest snapshot, if there is one."""
@@ -68,6 +72,8 @@ class MemorySnapshots:
     def __init__(self) -> None:
         self._latest: tuple[StoredSnapshot, bytes] | None = None
 
+    scratch: Path | None = None
+
     def latest(self) -> StoredSnapshot | None:
         """The newest snapshot, if there is one."""
         return self._latest[0] if self._latest else None
@@ -92,7 +98,7 @@ class DiskSnapshots:
     """Snapshots in a folder."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = self.scratch = folder
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob("*.tmp"):
             shutil.rmtree(leftover, ignore_errors=True)

@@ -16,13 +16,15 @@ from typing import Final
 
 import msgspec
 
-from rpc.streams import send
+from rpc.streams import end_when_unheard, send
 from server.raft.messages import Message, decode_message, encode_message
 
 MAGIC: Final = b"LICTRAFT"
 VERSION: Final = 1
 MAX_FRAME: Final = 80 << 20
 QUEUE_LENGTH: Final = 4096
+UNHEARD: Final = 2.0
+"""Seconds after which a connection whose other side confirms nothing is given up, and dialled anew."""
 _LENGTH = struct.Struct(">I")
 
 log = logging.getLogger("lictor.raft")
@@ -45,7 +47,7 @@ class Transport:
         self,
         node_id: str,
         address_of: Callable[[str], str],
-        dial_timeout: float = 5.0,
+        dial_timeout: float = UNHEARD,
         source_address: str = "",
     ) -> None:
         self.node_id = node_id
@@ -201,6 +203,7 @@ class _Peer:
                 reader, writer = await asyncio.open_connection(
                     host.strip("[]"), int(port), local_addr=self._transport._source
                 )
+            end_when_unheard(writer, UNHEARD)
             hello = msgspec.msgpack.encode(_Hello(VERSION, self._transport.node_id, self.id))
             writer.write(b"\x01" + MAGIC + _LENGTH.pack(len(hello)) + hello)
             return reader, writer

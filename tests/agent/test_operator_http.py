@@ -11,7 +11,7 @@ from agent.http.operator import parse_autopilot, shown_health
 from model.errors import RpcError
 from model.gojson import JsonError
 from model.structs.operator import DEFAULT_AUTOPILOT, AutopilotHealthReply, AutopilotServerHealth
-from server.raft.driver import Server
+from server.raft.node_config import Server
 from tests.endpoints.fake import FakeServer
 from tests.support.process import Agent, dev_agent
 

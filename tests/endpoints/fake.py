@@ -13,8 +13,8 @@ from server.endpoints.dispatch import dispatch
 from server.fsm import Fsm
 from server.leader.autopilot import Autopilot
 from server.leader.session_ttl import SessionTimers
-from server.raft.driver import Server
 from server.raft.errors import ConfigurationError, NotLeader
+from server.raft.node_config import Server
 from server.state.store import Store
 
 

@@ -20,7 +20,7 @@ from server.leader.autopilot_rules import (
 )
 from server.leader.housekeeping import Housekeeping
 from server.leader.tending import Tending
-from server.raft.driver import Server
+from server.raft.node_config import Server
 from tests.endpoints.fake import FakeServer
 
 ALIVE = Member("n", "alive", "1.14.0")

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from model.structs.catalog import NodeService
 from model.structs.kv import DirEntry
-from server.raft.driver import RaftConfig, RaftNode, Server
+from server.raft.driver import RaftNode
 from server.raft.log import WriteAheadLog
+from server.raft.node_config import RaftConfig, Server
 from server.raft.snapshot import DiskSnapshots
 from server.raft.transport import Transport
 from tests.endpoints.fake import FakeServer
@@ -25,7 +26,9 @@ async def started(folder: Path, threshold: int) -> tuple[FakeServer, RaftNode]:
         snapshots=DiskSnapshots(folder / "snapshots"),
         transport=Transport("id-1", lambda peer: ""),
         fsm=server.fsm,
-        config=RaftConfig(heartbeat=0.03, election=0.15, snapshot_threshold=threshold, trailing_logs=2),
+        config=RaftConfig(
+            heartbeat=0.03, election=0.15, snapshot_threshold=threshold, snapshot_interval=0, trailing_logs=2
+        ),
         random=random.randrange,
     )
     await node.start()

@@ -13,7 +13,8 @@ from model.structs.kv import DirEntry
 from model.structs.session import Session
 from server.endpoints.context import LOCAL, READS, WRITES
 from server.leader.housekeeping import Housekeeping
-from server.raft.driver import Server
+from server.raft.errors import NotLeader
+from server.raft.node_config import Server
 from tests.endpoints.fake import FakeServer
 
 SECOND = 1_000_000_000
@@ -154,6 +155,23 @@ async def test_a_held_call_goes_through_when_a_leader_appears(server: FakeServer
     server.raft.known_leader = Server("id-1", "127.0.0.1:8300")
     await asyncio.wait_for(task, 10)
     assert (await server.call("KVS.Get", key="k")).entries[0].key == "k"
+
+
+async def test_a_consistent_read_whose_leader_is_deposed_meanwhile_is_passed_on(server: FakeServer) -> None:
+    """Found under faults: the read failed with an internal error."""
+    await put(server, "k")
+    deposed = FakeServer()
+
+    async def deposed_meanwhile(timeout: float = 10.0) -> int:
+        deposed.raft.is_leader = False
+        raise NotLeader("", "")
+
+    deposed.raft.read_barrier = deposed_meanwhile  # type: ignore[method-assign]
+    deposed.raft.known_leader = Server("id-2", "127.0.0.2:8300")
+    deposed.forward_to = server
+    reply = await deposed.call("KVS.Get", key="k", require_consistent=True)
+    assert reply.entries[0].value == b"x"
+    assert [address for _, _, address in deposed.forwarded] == ["127.0.0.2:8300"]
 
 
 async def test_a_write_is_not_repeated_on_a_broken_connection() -> None:

@@ -8,13 +8,14 @@ from typing import BinaryIO
 
 import pytest
 
-from server.raft.driver import RaftConfig, RaftNode, Server
+from server.raft.driver import RaftNode
 from server.raft.errors import LeadershipLost, NotLeader, ProposalTimeout
 from server.raft.log import MemoryStorage, WriteAheadLog
+from server.raft.node_config import RaftConfig, Server
 from server.raft.snapshot import DiskSnapshots, MemorySnapshots
 from server.raft.transport import Transport
 
-FAST = RaftConfig(heartbeat=0.03, election=0.15, snapshot_threshold=50, trailing_logs=10)
+FAST = RaftConfig(heartbeat=0.03, election=0.15, snapshot_threshold=50, snapshot_interval=0, trailing_logs=10)
 
 
 class Lines:
@@ -40,9 +41,12 @@ class Lines:
 
         return write
 
-    def restore(self, source: BinaryIO) -> None:
+    def decode(self, source: BinaryIO) -> list[bytes]:
         data = source.read()
-        self.lines = data.split(b"\n") if data else []
+        return data.split(b"\n") if data else []
+
+    def use(self, decoded: list[bytes]) -> None:
+        self.lines = decoded
 
 
 class Host:

@@ -2,12 +2,18 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from agent.client import Client, ClientConfig
 from model.errors import RpcError
+from model.structs.base import Empty
 from model.structs.catalog_rpc import DCSpecificRequest, IndexedNodes
 from model.structs.kv import DirEntry, IndexedDirEntries, KeyRequest, KVSRequest
+from model.structs.operator import RaftStats
+from server.endpoints.context import Limits
 from server.server import Server, ServerConfig
 
 
@@ -93,3 +99,27 @@ async def test_a_cluster_elects_replicates_and_outlives_its_leader(tmp_path: Pat
     await again.start()
     assert again.raft.core.log.last_index > 0  # Everything is still there, although there is no quorum to serve it.
     await again.stop()
+
+
+async def test_a_call_that_arrives_while_the_disk_is_read_is_held(tmp_path: Path) -> None:
+    """Found under faults: a server that was started again answered its first calls with an internal error."""
+    server = Server(replace(config(0, tmp_path), bootstrap_expect=0, bootstrap=True))
+    early = [
+        asyncio.create_task(server._remote_call("Status.RaftStats", Empty())),
+        asyncio.create_task(server._remote_call("KVS.Apply", put("a", b"1"))),
+    ]
+    await asyncio.sleep(0)
+    await server.start()
+    try:
+        async with asyncio.timeout(20):
+            stats, _ = await asyncio.gather(*early)
+        assert isinstance(stats, RaftStats)
+        assert await get(server, "a") == b"1"
+    finally:
+        await server.stop()
+
+
+async def test_a_call_to_a_server_that_does_not_come_up_fails_in_time(tmp_path: Path) -> None:
+    server = Server(replace(config(0, tmp_path), limits=Limits(hold_timeout=0.05)))
+    with pytest.raises(RpcError, match="No cluster leader"):
+        await server._remote_call("Status.RaftStats", Empty())

@@ -1,0 +1,122 @@
+"""A quorum is lost for good: one command prepares a survivor, which goes on alone; the others join it empty."""
+
+import base64
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.support.process import Agent, free_ports
+
+HOSTS = [f"127.0.45.{number}" for number in (1, 2, 3)]
+
+
+@pytest.mark.slow
+def test_a_survivor_goes_on_alone_and_others_join_it(tmp_path: Path) -> None:
+    lan, server_port = free_ports(2)
+    agents = [
+        Agent(
+            tmp_path / f"s{number}",
+            [],
+            {
+                "node_name": f"s{number}",
+                "server": True,
+                "bootstrap_expect": 3,
+                "data_dir": str(tmp_path / f"s{number}" / "data"),
+                "retry_join": [f"{other}:{lan}" for other in HOSTS],
+                "retry_interval": "200ms",
+                "performance": {"raft_multiplier": 1},
+                "autopilot": {"server_stabilization_time": "1s"},
+                "ports": {"serf_lan": lan, "server": server_port},
+            },
+            host=host,
+        )
+        for number, host in enumerate(HOSTS)
+    ]
+    survivor, lost, other = agents
+    data = survivor.folder / "data"
+    recover = ("operator", "raft", "recover", f"-data-dir={data}")
+    try:
+        for agent in agents:
+            agent.start()
+        for agent in agents:
+            agent.ready()
+        for number in range(50):
+            assert survivor.json("PUT", f"/v1/kv/before/{number}", b"%d" % number) is True
+
+        running = survivor.cli(*recover)
+        assert running.returncode == 1 and "is running. Stop it first" in running.stderr
+
+        for agent in (lost, other, survivor):
+            agent.stop(signal.SIGKILL)
+        shutil.rmtree(lost.folder / "data")
+
+        seen = survivor.cli(*recover, "-inspect")
+        assert seen.returncode == 0 and "3 of them vote, so the cluster needs 2" in seen.stdout, seen.stdout
+        asked = survivor.cli(*recover)
+        assert asked.returncode == 1 and "Nothing was changed." in asked.stderr
+        assert not (data / "raft" / "peers.json").exists()
+        agreed = survivor.cli(*recover, "-yes")
+        assert agreed.returncode == 0 and "counts as\n  agreed" in agreed.stdout, agreed.stderr
+        assert [peer["non_voter"] for peer in json.loads((data / "raft" / "peers.json").read_text())] == [False]
+
+        survivor.start()
+        survivor.ready()
+        rows = survivor.json("GET", "/v1/kv/before/?recurse")
+        assert {row["Key"]: base64.b64decode(row["Value"]) for row in rows} == {
+            f"before/{number}": b"%d" % number for number in range(50)
+        }
+        assert survivor.json("PUT", "/v1/kv/after", b"alone") is True
+        assert not (data / "raft" / "peers.json").exists()
+        assert len(survivor.json("GET", "/v1/operator/raft/configuration")["Servers"]) == 1
+
+        shutil.rmtree(other.folder / "data")
+        other.start()
+        other.until(lambda: other.json("GET", "/v1/kv/after?stale"))
+        survivor.until(
+            lambda: [row["Voter"] for row in survivor.json("GET", "/v1/operator/raft/configuration")["Servers"]]
+            == [True, True]
+        )
+        survivor.stop(signal.SIGKILL)
+        survivor.start()
+        survivor.ready()
+        assert survivor.json("PUT", "/v1/kv/after", b"together") is True
+    finally:
+        for agent in agents:
+            if agent.process is not None:
+                agent.stop(signal.SIGKILL)
+
+
+def test_another_servers_state_and_bad_peers_are_refused(tmp_path: Path) -> None:
+    def server(name: str) -> Agent:
+        settings = {"server": True, "bootstrap": True, "node_name": name, "data_dir": str(tmp_path / name / "data")}
+        return Agent(tmp_path / name, [], settings)
+
+    one, two = server("one"), server("two")
+    try:
+        one.start()
+        one.ready()
+        one.stop()
+        shutil.copytree(one.folder / "data" / "raft", two.folder / "data" / "raft")
+        two.start()
+        assert two.process is not None and two.process.wait(30) == 1
+        assert "must not vote in its name" in two.log.read_text()
+
+        peers = one.folder / "data" / "raft" / "peers.json"
+        peers.write_text('[{"id": "x", "address": "nowhere"}]')
+        one.start()
+        assert one.process is not None and one.process.wait(30) == 1
+        assert "entry 0: address 'nowhere' is not host:port" in one.log.read_text()
+        peers.write_text('[{"id": "x", "address": "127.0.0.1:8300"}]')
+        one.start()
+        assert one.process.wait(30) == 1
+        assert "is not among the servers listed" in one.log.read_text()
+        peers.unlink()
+        one.start()
+        one.ready()
+    finally:
+        for agent in (one, two):
+            if agent.process is not None:
+                agent.stop(signal.SIGKILL)
