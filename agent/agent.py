@@ -18,7 +18,7 @@ import msgspec
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.core import CollectorRegistry as Registry
 
-from agent import definitions, file_definitions
+from agent import definitions, file_definitions, remote_exec
 from agent.cache import Cache
 from agent.checks.runner import CheckRunner
 from agent.client import Client, ClientConfig
@@ -32,6 +32,7 @@ from agent.leaf import LeafCertificates
 from agent.local import LocalState
 from agent.logs import LEVELS, set_level
 from agent.proxy_state import ProxyStates
+from agent.remote_exec import RemoteExec
 from agent.version import CONSUL_VERSION, VERSION
 from gossip.core import UserEvent
 from gossip.driver import Event as GossipEvent
@@ -90,10 +91,7 @@ class Agent:
         except StartError:
             await self.stop()
             raise
-        except (CorruptLog, RaftError) as error:
-            await self.stop()
-            raise StartError(f"failed to start: {error}") from None
-        except OSError as error:
+        except (CorruptLog, RaftError, OSError) as error:
             await self.stop()
             raise StartError(f"failed to start: {error}") from None
         try:
@@ -218,6 +216,8 @@ class Agent:
             config.node_name,
             lambda: [(one.id, list(one.tags or ())) for one in self.local.services.values()],
         )
+        commands = RemoteExec(self.delegate.call, config.node_name, config.datacenter, not config.disable_remote_exec)
+        self.events.internal[remote_exec.EVENT] = lambda event: self._spawn(commands.handle(event.payload))
         self.delegate.on_gossip(self._on_gossip)
         self.http = HttpServer(self)
 

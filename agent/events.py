@@ -86,6 +86,8 @@ class Events:
         self._services = services
         self._ring: deque[Event] = deque(maxlen=KEEP)
         self._arrived = asyncio.Event()
+        self.internal: dict[str, Callable[[Event], None]] = {}
+        """Who takes the events that are not for users, by name."""
 
     def make(self, name: str, payload: bytes, node: str, service: str, tag: str) -> Event:
         """A new event. Raises ValueError when a filter is no regular expression, or one for tags stands alone."""
@@ -102,6 +104,10 @@ class Events:
         """A gossip event arrived."""
         event = decode(message)
         if event is None or not self._concerns(event):
+            return
+        internal = self.internal.get(event.name)
+        if internal is not None:
+            internal(event)
             return
         self._ring.append(event)
         self._arrived.set()

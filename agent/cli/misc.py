@@ -6,6 +6,7 @@ import os
 
 from agent.cli.client import Api
 from agent.cli.flags import Flags, fail
+from agent.cli.remote import wrong_filters
 
 
 def event(flags: Flags) -> int:
@@ -14,6 +15,9 @@ def event(flags: Flags) -> int:
         return fail("Event name must be specified")
     if len(flags.arguments) > 1:
         return fail("Too many command line arguments.")
+    problem = wrong_filters(flags)
+    if problem:
+        return fail(problem)
     payload = flags.arguments[0].encode() if flags.arguments else b""
     params = {"node": flags["node"], "service": flags["service"], "tag": flags["tag"]}
     answer = Api(flags).call("PUT", f"/v1/event/fire/{flags['name']}", params, payload)

@@ -6,6 +6,34 @@ F = Flag
 _FORMAT = F("format", "pretty or json.", default="pretty")
 
 OPERATING: dict[str, Command] = {
+    "debug": Command(
+        "debug",
+        "debug",
+        "Watches the agent for a while and saves what it saw.",
+        (
+            F("archive", "Make one .tar.gz of it; otherwise a directory.", "bool", True),
+            F("capture", "agent, host, members, logs, metrics; may be given several times, all by default.", "list"),
+            F("duration", "For how long to watch, at least 10s.", "duration", 120_000_000_000),
+            F("interval", "Time between two looks at the metrics, at least 5s.", "duration", 30_000_000_000),
+            F("output", "Name of the result, without .tar.gz."),
+        ),
+    ),
+    "exec": Command(
+        "remote",
+        "execute",
+        "Runs a command on many nodes whose agents allow it (disable_remote_exec = false).",
+        (
+            F("node", "Regular expression for nodes."),
+            F("prefix", "Prefix of the KV store for jobs and answers.", default="_rexec"),
+            F("service", "Regular expression for services that nodes must have."),
+            F("shell", "Run the command in a shell.", "bool", True),
+            F("tag", "Regular expression for tags of -service."),
+            F("verbose", "Say more.", "bool", False),
+            F("wait", "How long to wait after the last answer.", "duration", 2_000_000_000),
+            F("wait-repl", "How long to wait for the job to reach the servers.", "duration", 200_000_000),
+        ),
+        child=True,
+    ),
     "keyring": Command(
         "keyring",
         "keyring",

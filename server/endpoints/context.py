@@ -44,7 +44,6 @@ class ServerMember(NamedTuple):
     status: str
     version: str = ""
     raft_version: int = 3
-    meta: dict[str, str] | None = None
     read_replica: bool = False
 
 

@@ -87,9 +87,12 @@ async def transfer_leader(context: Context, args: TransferLeaderRequest) -> Tran
 
 @read("Operator.AutopilotGetConfiguration")
 def autopilot_configuration(context: Context, args: DCSpecificRequest, watch: Watch | None) -> AutopilotConfig:
-    """How autopilot looks after the servers."""
+    """How autopilot looks after the servers. Raises RpcError until the first leader has written it."""
     authorizer(context, args.token).require("operator", "read")
-    return context.fsm.store.autopilot.config or context.autopilot.initial
+    config = context.fsm.store.autopilot.config
+    if config is None:  # The first leader has only just been elected.
+        raise RpcError("autopilot config not initialized yet")
+    return config
 
 
 @write("Operator.AutopilotSetConfiguration")
@@ -110,7 +113,13 @@ async def server_health(context: Context, args: DCSpecificRequest) -> AutopilotH
 async def autopilot_state(context: Context, args: DCSpecificRequest) -> AutopilotState:
     """All that autopilot knows; the leader knows."""
     authorizer(context, args.token).require("operator", "read")
-    return context.autopilot.state(_leader_id(context))
+    nodes = context.fsm.store.catalog.nodes
+
+    def meta_of(name: str) -> dict[str, str] | None:
+        node = nodes.get(name.lower())
+        return node.meta if node is not None else None
+
+    return context.autopilot.state(_leader_id(context), meta_of)
 
 
 def _leader_id(context: Context) -> str:

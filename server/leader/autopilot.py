@@ -4,7 +4,7 @@ What is decided is in `autopilot_rules`; `Autopilot` remembers what was seen; `t
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from model.errors import RpcError
@@ -107,8 +107,8 @@ class Autopilot:
             servers=rows,
         )
 
-    def state(self, leader_id: str) -> AutopilotState:
-        """The answer of Operator.AutopilotState."""
+    def state(self, leader_id: str, meta_of: Callable[[str], dict[str, str] | None]) -> AutopilotState:
+        """The answer of Operator.AutopilotState; `meta_of` knows the meta data of a node by its name."""
         servers = {
             seen.server.id: AutopilotServerState(
                 server=AutopilotServer(
@@ -118,7 +118,7 @@ class Autopilot:
                     node_status=seen.member.status,
                     version=seen.member.version,
                     raft_version=3,
-                    meta=dict(seen.member.meta) if seen.member.meta is not None else None,
+                    meta=meta_of(seen.member.name),
                     is_leader=seen.server.id == leader_id,
                     node_type="read-replica" if seen.member.read_replica else "voter",
                 ),

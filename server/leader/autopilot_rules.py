@@ -3,7 +3,7 @@
 All times but `Observation.since` are seconds of a clock that never jumps.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from model.durations import SECOND, DurationError, parse_duration
@@ -23,7 +23,6 @@ class Member(NamedTuple):
     name: str
     status: str
     version: str
-    meta: Mapping[str, str] | None = None
     read_replica: bool = False
 
 

@@ -93,7 +93,8 @@ def wanted_registration(store: Store, member: Member, datacenter: str) -> Regist
         address=member.address,
         service=service,
         check=wanted,
-        skip_node_update=(node is not None and same_node) or not alive,
+        # A node that is missing now may register itself, meta data and all, before this is applied: do not undo that.
+        skip_node_update=node is None or same_node or not alive,
     )
 
 

@@ -17,6 +17,8 @@ from server.raft.node_config import Server
 
 log = logging.getLogger("lictor.leader")
 
+FIRST_LOOK = 0.5
+"""Seconds after the election: members and their nodes are known by then, and a new leader has better things to do."""
 PERIOD = 2.0
 CHANGE_TIMEOUT = 10.0
 
@@ -34,6 +36,7 @@ class Tending:
     async def run(self) -> None:
         """Look and act until cancelled. Run it as a task while this server leads."""
         self._context.autopilot.clear()
+        await asyncio.sleep(FIRST_LOOK)
         while True:
             try:
                 await self.look()
@@ -48,12 +51,9 @@ class Tending:
         leader = context.raft.leader
         if leader is None:
             return
-        catalog = context.fsm.store.catalog
-        members = {}
-        for row in context.server_members():
-            node = catalog.nodes.get(row.name.lower())
-            meta = node.meta if node else row.meta
-            members[row.id] = Member(row.name, row.status, row.version, meta, row.read_replica)
+        members = {
+            row.id: Member(row.name, row.status, row.version, row.read_replica) for row in context.server_members()
+        }
         stats = await autopilot.ask_all(context, context.raft.servers, leader.id, status.own_stats(context))
         now, clock = context.now_nanoseconds() / 1e9, asyncio.get_running_loop().time()
         context.autopilot.observe(context.raft.servers, members, stats, leader.id, self._config, now, clock)

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.errors import RpcError
 from model.structs.operator import DEFAULT_AUTOPILOT, AutopilotConfig, AutopilotSetConfigRequest, AutopilotStats
 from server.endpoints.context import ServerMember
 from server.leader.autopilot import Autopilot
@@ -68,8 +69,9 @@ def test_a_cluster_of_three_may_lose_one_and_remembers_since_when() -> None:
     assert [row.stable_since.seconds for row in reply.servers or ()] == [100, 100, 200]
     assert [row.leader for row in reply.servers or ()] == [True, False, False]
     assert [(one.settled, one.gone) for one in view.observations] == [(5.0, None), (5.0, None), (9.0, 9.0)]
-    state = view.state("id-1")
+    state = view.state("id-1", {"n": {"a": "b"}}.get)
     assert state.servers is not None and state.servers["id-1"].state == "leader"
+    assert state.servers["id-1"].server.meta == {"a": "b"}
     assert state.voters == ["id-1", "id-2", "id-3"]
 
 
@@ -202,6 +204,7 @@ async def test_autopilot_settings_are_checked_and_set() -> None:
 async def test_the_first_settings_are_those_of_the_agents_configuration() -> None:
     server = FakeServer()
     server.autopilot = Autopilot(AutopilotConfig(min_quorum=5))
-    assert (await server.call("Operator.AutopilotGetConfiguration")).min_quorum == 5
+    with pytest.raises(RpcError, match="not initialized yet"):
+        await server.call("Operator.AutopilotGetConfiguration")
     await Housekeeping(server).set_markers()
-    assert server.store.autopilot.config is not None and server.store.autopilot.config.min_quorum == 5
+    assert (await server.call("Operator.AutopilotGetConfiguration")).min_quorum == 5
