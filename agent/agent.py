@@ -18,7 +18,8 @@ import msgspec
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.core import CollectorRegistry as Registry
 
-from agent import definitions
+from agent import definitions, file_definitions
+from agent.cache import Cache
 from agent.checks.runner import CheckRunner
 from agent.client import Client, ClientConfig
 from agent.config.settings import Config, ConfigError
@@ -29,15 +30,17 @@ from agent.http.routing import JSON, ApiResponse
 from agent.http.server import HttpServer
 from agent.leaf import LeafCertificates
 from agent.local import LocalState
+from agent.logs import LEVELS, set_level
 from agent.proxy_state import ProxyStates
 from agent.version import CONSUL_VERSION, VERSION
 from gossip.core import UserEvent
 from gossip.driver import Event as GossipEvent
 from gossip.driver import JoinError
 from model.errors import RpcError
-from model.gojson import JsonError, encode_json, from_json
-from model.structs.catalog import CheckType, HealthCheck, Node, ServiceDefinition
+from model.gojson import JsonError, encode_json
+from model.structs.catalog import CheckType, HealthCheck, Node
 from model.structs.config_rpc import ConfigEntryQuery, ConfigEntryRequest, kind_of
+from model.weak_decode import WeakError
 from server.endpoints.context import Limits
 from server.raft.errors import CorruptLog, RaftError
 from server.server import Server, ServerConfig
@@ -69,6 +72,7 @@ class Agent:
         self.checks: CheckRunner
         self.leafs: LeafCertificates
         self.proxies: ProxyStates
+        self.cache: Cache
         self.events: Events
         self.http: HttpServer
         self.dns: Any = None
@@ -149,9 +153,16 @@ class Agent:
                     bootstrap=config.bootstrap,
                     bootstrap_expect=config.bootstrap_expect,
                     raft_multiplier=config.raft_multiplier,
+                    lease_reads=config.lease_reads,
                     fast=config.dev,
-                    limits=Limits(config.default_query_time, config.max_query_time, config.rpc_hold_timeout),
+                    limits=Limits(
+                        config.default_query_time,
+                        config.max_query_time,
+                        config.rpc_hold_timeout,
+                        config.session_ttl_min,
+                    ),
                     ca_config=config.ca_config,
+                    autopilot=config.autopilot,
                     extra_tags=self._port_tags(),
                 )
             )
@@ -201,6 +212,7 @@ class Agent:
         self.checks = CheckRunner(self._check_result, self._aliased, config.check_output_max_size)
         self.checks.last_output = self._last_output  # type: ignore[method-assign]
         self.leafs = LeafCertificates(self.delegate, config.datacenter)
+        self.cache = Cache(self.delegate.call, time.monotonic)
         self.proxies = ProxyStates(self.delegate, self.local, self.leafs, config.datacenter)
         self.events = Events(
             config.node_name,
@@ -271,6 +283,7 @@ class Agent:
             task.cancel()
         if hasattr(self, "proxies"):
             self.proxies.close()
+            self.cache.close()
         parts = [getattr(self, name, None) for name in ("http", "dns", "local", "checks", "delegate")]
         for part in parts:  # What was never started is not there, or has nothing to stop.
             if part is None:
@@ -325,7 +338,7 @@ class Agent:
                 query = ConfigEntryQuery(kind=kind_of(entry), name=name)
                 if (await self.delegate.call("ConfigEntry.Get", query)).entry is None:
                     await self.delegate.call("ConfigEntry.Apply", ConfigEntryRequest(op="upsert", entry=entry))
-            except (JsonError, RpcError) as error:
+            except (WeakError, RpcError) as error:
                 log.error("cannot write a configuration entry from the files: %s", error)
 
     def _on_gossip(self, event: GossipEvent) -> None:
@@ -347,26 +360,23 @@ class Agent:
 
     def _load_from_files(self, config: Config) -> None:
         for raw in config.services:
-            definition = from_json(ServiceDefinition, _file_keys(raw), style="agent")
+            definition = file_definitions.service(raw)
             for part in definitions.expand(
                 definition, config.node_name, config.enable_local_script_checks, self.sidecar_port
             ):
                 self.add_service(part, replace_checks=True, persist=False)
                 self.local.from_files.add(part.service.id)
         for raw in config.checks:
-            fields = _file_keys(raw)
-            plain = {key: value for key, value in fields.items() if key not in ("ID", "ServiceID", "Token")}
-            check = from_json(CheckType, plain, style="agent")
-            name = str(fields.get("Name") or "")
-            if not name:
+            own = file_definitions.check(raw)
+            if not own.name:
                 raise DefinitionError("Missing check name")
-            definitions.validate_check(check, config.enable_local_script_checks)
-            service_id = str(fields.get("ServiceID") or "")
-            owner = self.local.services.get(service_id) if service_id else None
-            if service_id and owner is None:
-                raise DefinitionError(f'ServiceID "{service_id}" does not exist')
-            check_id = str(fields.get("ID") or check.check_id or name)
-            self.add_check(definitions.check_of(check, config.node_name, owner, check_id, name), check, persist=False)
+            definitions.validate_check(own.check, config.enable_local_script_checks)
+            owner = self.local.services.get(own.service_id) if own.service_id else None
+            if own.service_id and owner is None:
+                raise DefinitionError(f'ServiceID "{own.service_id}" does not exist')
+            row = definitions.check_of(own.check, config.node_name, owner, own.check_id, own.name)
+            self.add_check(msgspec.structs.replace(row, type=""), own.check, persist=False)  # As Consul shows these.
+            self.local.checks_from_files.add(own.check_id)
 
     def sidecar_port(self, service_id: str) -> int:
         """A port for a sidecar: the one that it has, or the lowest free one of the range; 0 when none is left."""
@@ -433,9 +443,11 @@ class Agent:
         check = self.local.checks.get(check_id)
         return check.output if check else ""
 
-    def _aliased(self, check: CheckType) -> list[HealthCheck]:
+    def _aliased(self, check: CheckType) -> list[HealthCheck] | None:
         if check.alias_node and check.alias_node != self.config.node_name:
             return []
+        if check.alias_service and check.alias_service not in self.local.services:
+            return None
         found = self.local.checks_of(check.alias_service)
         return [*found, *(self.local.checks_of("") if not check.alias_service else [])]
 
@@ -450,9 +462,7 @@ class Agent:
         if check_id in self.local.checks:
             return
         owner = self.local.services.get(service_id)
-        default = (
-            f"Maintenance mode is enabled for this {what}, but no reason was provided. This is a default message."
-        )
+        default = f"Maintenance mode is enabled for this {what}, but no reason was provided. This is a default message."
         check = HealthCheck(
             node=self.config.node_name,
             check_id=check_id,
@@ -474,12 +484,14 @@ class Agent:
     def filtered(self, expression: str, cls: Any, rows: dict[str, Any], shown: dict[str, Any]) -> dict[str, Any]:
         """The shown rows whose struct passes a filter expression."""
         from agent.http.routing import HttpError
-        from model.filter import FilterError, compile_filter
+        from model.filter import BAD_FILTER, FilterError, compile_filter, is_expression
 
         try:
             passes = compile_filter(expression, cls)
         except FilterError as error:
-            raise HttpError(400, f"Failed to create boolean expression evaluator: {error}") from None
+            # Of checks Consul judges the selectors only as it meets the first one, so without the introduction.
+            late = cls is HealthCheck and is_expression(expression)
+            raise HttpError(500, str(error) if late else f"{BAD_FILTER}{error}") from None
         return {key: value for key, value in shown.items() if passes(rows[key])}
 
     # Reload
@@ -497,9 +509,12 @@ class Agent:
             config, _ = load_config(self.argv)
         except ConfigError as error:
             return str(error)
+        if config.log_level not in LEVELS:
+            return f"log_level: unknown level {config.log_level}"
         log.info("Reloading configuration...")
-        before = set(self.local.from_files)
+        before, checks_before = set(self.local.from_files), set(self.local.checks_from_files)
         self.local.from_files.clear()
+        self.local.checks_from_files.clear()
         try:
             self._load_from_files(config)
         except (DefinitionError, JsonError) as error:
@@ -507,10 +522,13 @@ class Agent:
         for service_id in before - self.local.from_files:
             if service_id in self.local.services:
                 self.remove_service(service_id)
+        for check_id in checks_before - self.local.checks_from_files:
+            if check_id in self.local.checks:
+                self.remove_check(check_id)
         self.config = msgspec.structs.replace(self.config, dns=config.dns, recursors=config.recursors)
         if self.dns is not None:
             self.dns.reload(self.config)
-        logging.getLogger("lictor").setLevel(_level(config.log_level))
+        set_level(config.log_level)
         return ""
 
     # What can be seen
@@ -657,60 +675,12 @@ class Agent:
         return ApiResponse(encode_json(body, pretty), 200, JSON)
 
 
-_FILE_NAMES = {"id": "ID", "checkid": "CheckID", "name": "Name", "serviceid": "ServiceID", "token": "Token"}
-
-
-def _file_keys(raw: dict[str, Any]) -> dict[str, Any]:
-    """A definition of a file with the API's names: an inline check's `id` is its CheckID, headers are lists."""
-    renamed: dict[str, Any] = {}
-    for key, value in raw.items():
-        folded = key.lower().replace("_", "")
-        name = _FILE_NAMES.get(folded)
-        if folded in ("check", "checks") and isinstance(value, dict | list):
-            listed = value if isinstance(value, list) else [value]
-            value = [_inline_check(one) for one in listed if isinstance(one, dict)]
-            name = "Checks"
-        elif folded in ("connect", "proxy", "sidecarservice", "weights", "meta", "taggedaddresses"):
-            if isinstance(value, list) and len(value) == 1:
-                value = value[0]
-            if folded == "connect" and isinstance(value, dict):
-                value = {
-                    inner: _file_keys(_only(item)) if isinstance(item, dict | list) else item
-                    for inner, item in value.items()
-                }
-        elif folded in ("args", "scriptargs"):
-            name = "ScriptArgs"
-        final = name or "".join(part for part in key.split("_")) if "_" in key else name or key
-        if final == "Checks" and "Checks" in renamed:
-            renamed["Checks"] = [*renamed["Checks"], *value]
-        else:
-            renamed[final] = value
-    return renamed
-
-
-def _only(item: Any) -> Any:
-    return item[0] if isinstance(item, list) and item else item or {}
-
-
-def _inline_check(raw: dict[str, Any]) -> dict[str, Any]:
-    fields = _file_keys(raw)
-    if "ID" in fields:
-        fields["CheckID"] = fields.pop("ID")
-    fields.pop("Token", None)
-    return fields
-
-
 def _port_text(error: OSError, what: str, where: str) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"failed to start {what}: listen on {where}: address already in use"
     if error.errno == errno.EACCES:
         return f"failed to start {what}: listen on {where}: permission denied"
     return f"failed to start {what} on {where}: {error.strerror or error}"
-
-
-def _level(text: str) -> int:
-    names = {"TRACE": 5, "DEBUG": 10, "INFO": 20, "WARN": 30, "WARNING": 30, "ERR": 40, "ERROR": 40}
-    return names.get(text.upper(), 20)
 
 
 async def run_agent(config: Config, warnings: list[str], argv: list[str]) -> int:

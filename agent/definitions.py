@@ -24,6 +24,8 @@ from model.structs.catalog import (
 )
 
 STATUSES = ("passing", "warning", "critical")
+GATEWAY_KINDS = ("mesh-gateway", "terminating-gateway", "ingress-gateway")
+PROXY_KINDS = ("connect-proxy", *GATEWAY_KINDS)
 _META_KEY = re.compile(r"[a-zA-Z0-9_-]+")
 
 
@@ -42,9 +44,11 @@ class Expanded(NamedTuple):
     checks: list[tuple[HealthCheck, CheckType]]
 
 
-def check_of(check: CheckType, node: str, service: NodeService | None, check_id: str, name: str) -> HealthCheck:
-    """The catalog's row for a check."""
-    interval, timeout = shown_interval(check, own=service is None)
+def check_of(
+    check: CheckType, node: str, service: NodeService | None, check_id: str, name: str, inline: bool = False
+) -> HealthCheck:
+    """The catalog's row for a check; `inline` marks one that stands inside a service's definition."""
+    interval, timeout = shown_interval(check, own=not inline)
     return HealthCheck(
         node=node,
         check_id=check_id,
@@ -75,22 +79,34 @@ def validate_check(check: CheckType, scripts_allowed: bool) -> None:
         )
 
 
+def meta_problem(meta: dict[str, str] | None) -> str:
+    """What is wrong with the meta data of a node or service; "" when it fits."""
+    if len(meta or ()) > 64:
+        return "Node metadata cannot contain more than 64 key/value pairs"
+    for key, value in (meta or {}).items():
+        reason = _pair_problem(key, value)
+        if reason:
+            return f"Couldn't load metadata pair ('{key}', '{value}'): {reason}"
+    return ""
+
+
+def _pair_problem(key: str, value: str) -> str:
+    if not key:
+        return "Key cannot be blank"
+    if not _META_KEY.fullmatch(key):
+        return "Key contains invalid characters"
+    if len(key) > 128:
+        return "Key is too long (limit: 128 characters)"
+    if key.startswith("consul-"):
+        return "Key prefix 'consul-' is reserved for internal use"
+    return "Value is too long (limit: 512 characters)" if len(value) > 512 else ""
+
+
 def validate_meta(meta: dict[str, str] | None) -> None:
     """Raise DefinitionError unless meta data fits."""
-    if len(meta or ()) > 64:
-        raise DefinitionError("Invalid Service Meta: Node metadata cannot contain more than 64 key/value pairs")
-    for key, value in (meta or {}).items():
-        where = f"Invalid Service Meta: Couldn't load metadata pair ('{key}', '{value}'): "
-        if not key:
-            raise DefinitionError(where + "Key cannot be blank")
-        if not _META_KEY.fullmatch(key):
-            raise DefinitionError(where + "Key contains invalid characters")
-        if len(key) > 128:
-            raise DefinitionError(where + "Key is too long (limit: 128 characters)")
-        if key.startswith("consul-"):
-            raise DefinitionError(where + "Key prefix 'consul-' is reserved for internal use")
-        if len(value) > 512:
-            raise DefinitionError(where + "Value is too long (limit: 512 characters)")
+    problem = meta_problem(meta)
+    if problem:
+        raise DefinitionError(f"Invalid Service Meta: {problem}")
 
 
 def validate_weights(weights: Weights | None) -> None:
@@ -133,36 +149,96 @@ def node_service(definition: ServiceDefinition) -> NodeService:
         socket_path=definition.socket_path,
         weights=definition.weights or Weights(passing=1, warning=1),
         enable_tag_override=definition.enable_tag_override,
-        proxy=definition.proxy or ConnectProxyConfig(),
+        proxy=_with_upstream_types(definition.proxy or ConnectProxyConfig()),
         connect=ServiceConnect(native=connect.native) if connect else ServiceConnect(),
     )
-    if service.kind == "connect-proxy":
-        _check_proxy(service)
+    _check_kind(service)
     return service
 
 
-def _check_proxy(service: NodeService) -> None:
+def _with_upstream_types(proxy: ConnectProxyConfig) -> ConnectProxyConfig:
+    """The proxy with the type of destination that upstreams have when they name none."""
+    if not proxy.upstreams:
+        return proxy
+    upstreams = [
+        msgspec.structs.replace(one, destination_type=one.destination_type or "service") for one in proxy.upstreams
+    ]
+    return msgspec.structs.replace(proxy, upstreams=upstreams)
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        noun = "error" if len(problems) == 1 else "errors"
+        listed = "\n\t".join(f"* {problem}" for problem in problems)
+        raise DefinitionError(f"Validation failed: {len(problems)} {noun} occurred:\n\t{listed}\n\n")
+
+
+def _check_kind(service: NodeService) -> None:
+    """Raise DefinitionError unless a proxy or gateway has what its kind needs, and nothing else."""
+    if service.kind == "connect-proxy":
+        _refuse(_proxy_problems(service))
+    elif service.kind in GATEWAY_KINDS:
+        _refuse(_gateway_problems(service))
+
+
+def _gateway_problems(service: NodeService) -> list[str]:
+    problems = []
+    if service.kind == "mesh-gateway" and service.port == 0:
+        problems.append("Port must be non-zero for a mesh-gateway")
+    if service.connect.native:
+        problems.append(f"Connect.Native cannot be true for a {service.kind}")
+    proxy = service.proxy
+    for field, value in (
+        ("DestinationServiceName", proxy.destination_service_name),
+        ("DestinationServiceID", proxy.destination_service_id),
+        ("LocalServiceAddress", proxy.local_service_address),
+        ("LocalServicePort", proxy.local_service_port),
+        ("Upstreams", proxy.upstreams),
+    ):
+        if value:
+            problems.append(f"The Proxy.{field} configuration is invalid for a {service.kind}")
+    return problems
+
+
+def _proxy_problems(service: NodeService) -> list[str]:
     problems = []
     if not service.proxy.destination_service_name:
         problems.append("Proxy.DestinationServiceName must be non-empty for Connect proxy services")
     elif service.proxy.destination_service_name == "*":
         problems.append("Proxy.DestinationServiceName must not be a wildcard for Connect proxy services")
     if service.port == 0 and not service.socket_path:
-        problems.append("Port or SocketPath must be set for a Connect Proxy")
+        problems.append("Port or SocketPath must be set for a connect-proxy")
     if service.connect.native:
         problems.append("A Proxy cannot also be Connect Native, only typical services")
-    seen: set[tuple[str, int]] = set()
+    binds: set[tuple[str, int]] = set()
+    targets: set[tuple[str, ...]] = set()
     for upstream in service.proxy.upstreams or ():
         if not upstream.destination_name:
             problems.append("upstream destination name cannot be empty")
+            continue
+        if upstream.destination_name == "*":
+            problems.append("upstream destination name cannot be a wildcard")
+            continue
+        target = (
+            upstream.destination_type or "service",
+            upstream.destination_name,
+            *(upstream.destination_partition, upstream.destination_namespace, upstream.destination_peer),
+            upstream.datacenter,
+        )
+        if target in targets:
+            fields = ("type", "name", "partition", "namespace", "peer", "datacenter")
+            shown = ", ".join(f'{field}="{value}"' for field, value in zip(fields, target, strict=True))
+            problems.append(f"upstreams cannot contain duplicates of [{shown}]")
+            continue
+        targets.add(target)
         where = (upstream.local_bind_address or "127.0.0.1", upstream.local_bind_port)
-        if upstream.local_bind_port and where in seen:
-            problems.append(f"upstreams cannot contain duplicates of local bind address {where[0]}:{where[1]}")
-        seen.add(where)
-    if problems:
-        noun = "error" if len(problems) == 1 else "errors"
-        listed = "\n\t".join(f"* {problem}" for problem in problems)
-        raise DefinitionError(f"Validation failed: {len(problems)} {noun} occurred:\n\t{listed}\n\n")
+        if upstream.local_bind_port and where in binds:
+            problems.append(
+                "upstreams cannot contain duplicates by local bind address and port or unix path; "
+                f'"{where[0]}:{where[1]}" is specified twice'
+            )
+        binds.add(where)
+    return problems
 
 
 def _tagged(definition: ServiceDefinition) -> dict[str, ServiceAddress]:
@@ -186,7 +262,7 @@ def own_checks(
         default = f"service:{service.id}" + (f":{number}" if len(checks) > 1 else "")
         check_id = check.check_id or default
         name = check.name or f"Service '{service.service}' check"
-        found.append((check_of(check, node, service, check_id, name), check))
+        found.append((check_of(check, node, service, check_id, name, inline=True), check))
     return found
 
 
@@ -202,14 +278,25 @@ def expand(
 
     Raises DefinitionError.
     """
+    sidecar = definition.connect.sidecar_service if definition.connect else None
+    if sidecar is not None:
+        _refuse(_sidecar_problems(sidecar))
     service = node_service(definition)
     checks = [] if is_empty(definition.check) else [definition.check]
     checks.extend(check for check in definition.checks or () if not is_empty(check))
     expanded = [Expanded(service, own_checks(service, checks, node, scripts_allowed))]
-    sidecar = definition.connect.sidecar_service if definition.connect else None
     if sidecar is not None:
         expanded.append(_sidecar(definition, service, sidecar, node, scripts_allowed, free_port))
     return expanded
+
+
+def _sidecar_problems(sidecar: ServiceDefinition) -> list[str]:
+    problems = []
+    if sidecar.id:
+        problems.append("A SidecarService cannot specify an ID as this is managed by the agent")
+    if sidecar.connect is not None and sidecar.connect.sidecar_service is not None:
+        problems.append("A SidecarService cannot have a nested SidecarService")
+    return problems
 
 
 def _sidecar(
@@ -220,9 +307,7 @@ def _sidecar(
     scripts_allowed: bool,
     free_port: Callable[[str], int],
 ) -> Expanded:
-    if sidecar.connect is not None and sidecar.connect.sidecar_service is not None:
-        raise DefinitionError("Invalid SidecarService: sidecar service cannot have a nested sidecar")
-    sidecar_id = sidecar.id or f"{service.id}-sidecar-proxy"
+    sidecar_id = f"{service.id}-sidecar-proxy"
     port = sidecar.port or free_port(sidecar_id)
     if port == 0:
         raise DefinitionError("none left in the configured range of sidecar ports", 500)

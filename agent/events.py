@@ -1,7 +1,6 @@
 """User events: made here, arrived through gossip, kept for a while, with the index by which clients wait."""
 
 import asyncio
-import re
 import uuid
 from collections import deque
 from collections.abc import Callable
@@ -11,6 +10,7 @@ import msgpack
 import msgspec
 
 from gossip.core import UserEvent as Gossiped
+from model.goregexp import RegexpError, compile_regexp
 
 PREFIX = "consul:event:"
 KEEP = 256
@@ -73,8 +73,8 @@ def decode(gossiped: Gossiped) -> Event | None:
 
 def _matches(pattern: str, text: str) -> bool:
     try:
-        return re.search(pattern, text) is not None
-    except re.error:
+        return compile_regexp(pattern).search(text) is not None
+    except RegexpError:
         return False
 
 
@@ -88,7 +88,14 @@ class Events:
         self._arrived = asyncio.Event()
 
     def make(self, name: str, payload: bytes, node: str, service: str, tag: str) -> Event:
-        """A new event."""
+        """A new event. Raises ValueError when a filter is no regular expression, or one for tags stands alone."""
+        if tag and not service:
+            raise ValueError("Cannot provide tag filter without service filter")
+        for what, pattern in (("node", node), ("service", service), ("tag", tag)):
+            try:
+                compile_regexp(pattern)
+            except RegexpError as error:
+                raise ValueError(f"Invalid {what} filter: {error}") from None
         return Event(str(uuid.uuid4()), name, payload, node, service, tag)
 
     def gossiped(self, message: Gossiped) -> None:
@@ -111,24 +118,27 @@ class Events:
             for service, tags in self._services()
         )
 
-    @property
-    def index(self) -> int:
-        """The index by which clients wait: the two halves of the newest event's ID, combined."""
-        return _index_of(self._ring[-1]) if self._ring else 1
+    def named(self, name: str) -> list[Event]:
+        """The events of a name, or all; oldest first."""
+        return [event for event in self._ring if not name or event.name == name]
 
-    async def listed(self, name: str, index: int, seconds: float) -> list[Event]:
-        """The events (of a name); while the newest is the one that the client knows, wait for another."""
+    async def listed(self, name: str, index: int, seconds: float) -> tuple[list[Event], int]:
+        """The events (of a name) and their index; while that is the one that the client knows, wait for another."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
-        while index and self.index == index and loop.time() < deadline:
+        while True:
+            found = self.named(name)
+            present = _index_of(found[-1]) if found else 1
+            if not index or present != index or loop.time() >= deadline:
+                return found, present
             try:
                 async with asyncio.timeout(deadline - loop.time()):
                     await self._arrived.wait()
             except TimeoutError:
-                break
-        return [event for event in self._ring if not name or event.name == name]
+                pass
 
 
 def _index_of(event: Event) -> int:
+    """The number by which clients wait: the two halves of the event's ID, combined."""
     number = uuid.UUID(event.id).int
     return (number >> 64) ^ (number & ((1 << 64) - 1))

@@ -112,6 +112,8 @@ class LocalState:
         self.definitions: dict[str, CheckType] = {}
         self.tokens: dict[str, str] = {}
         self.from_files: set[str] = set()
+        """The services that configuration files define."""
+        self.checks_from_files: set[str] = set()
         self._dirty = asyncio.Event()
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None

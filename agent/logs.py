@@ -1,9 +1,13 @@
-"""Log lines in Consul's manner: time, level, part, text."""
+"""Log lines in Consul's manner: time, level, part, text; and subscriptions to them, with a level of their own."""
 
+import asyncio
+import contextlib
 import json
 import logging
 import sys
 import time
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 _LEVELS = {5: "TRACE", 10: "DEBUG", 20: "INFO", 30: "WARN", 40: "ERROR", 50: "ERROR"}
@@ -57,7 +61,78 @@ def set_up(level: str, as_json: bool = False, file: str = "") -> None:
     root = logging.getLogger("lictor")
     root.handlers.clear()
     root.propagate = False
-    root.setLevel(LEVELS[level.upper()])
     for handler in handlers:
         handler.setFormatter(formatter)
         root.addHandler(handler)
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    """Log from a level on. Raises KeyError for an unknown one."""
+    root = logging.getLogger("lictor")
+    for handler in root.handlers:
+        if not isinstance(handler, Subscription):
+            handler.setLevel(LEVELS[level.upper()])
+    _let_through(root)
+
+
+def _let_through(root: logging.Logger) -> None:
+    """The logger passes what any of its handlers wants; each of them then takes its own."""
+    root.setLevel(min((handler.level for handler in root.handlers), default=logging.INFO))
+
+
+class Subscription(logging.Handler):
+    """The lines of a level and above, kept for one reader; what it does not fetch in time is dropped and counted."""
+
+    def __init__(self, level: str, as_json: bool, capacity: int = 512) -> None:
+        super().__init__(LEVELS[level.upper()])
+        self.setFormatter(Json() if as_json else Lines())
+        self._lines: deque[str] = deque()
+        self._capacity = capacity
+        self._dropped = 0
+        self._loop = asyncio.get_running_loop()
+        self._arrived = asyncio.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Called by the logger, from any thread."""
+        try:
+            line = self.format(record)
+        except Exception:
+            self.handleError(record)
+            return
+        with contextlib.suppress(RuntimeError):  # The loop is closed: nobody reads any more.
+            self._loop.call_soon_threadsafe(self._keep, line)
+
+    def _keep(self, line: str) -> None:
+        if len(self._lines) < self._capacity:
+            self._lines.append(line)
+        else:
+            self._dropped += 1
+        self._arrived.set()
+
+    async def lines(self, seconds: float) -> list[str]:
+        """What has arrived; waits for at most so long for something, and says how many lines were dropped."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._arrived.wait()
+        self._arrived.clear()
+        found = list(self._lines)
+        self._lines.clear()
+        if self._dropped:
+            found.append(f"... {self._dropped} lines were dropped, because they were not read in time")
+            self._dropped = 0
+        return found
+
+
+@contextlib.contextmanager
+def subscribed(level: str, as_json: bool) -> Iterator[Subscription]:
+    """A subscription for as long as the block runs. Raises KeyError for an unknown level."""
+    root = logging.getLogger("lictor")
+    subscription = Subscription(level, as_json)
+    root.addHandler(subscription)
+    _let_through(root)
+    try:
+        yield subscription
+    finally:
+        root.removeHandler(subscription)
+        _let_through(root)

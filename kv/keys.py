@@ -48,8 +48,8 @@ class Keys:
     def records(self) -> list[Record]:
         """Entries and tombstones."""
         return [
-            Record(CommandType.KVS, DirEntry, self.entries.rows, self._load_entry),
-            Record(CommandType.TOMBSTONE, DirEntry, self.tombstones.rows, self._load_tombstone),
+            Record(CommandType.KVS, DirEntry, self.entries.captured, self._load_entry),
+            Record(CommandType.TOMBSTONE, DirEntry, self.tombstones.captured, self._load_tombstone),
         ]
 
     def _load_entry(self, row: DirEntry) -> None:
@@ -118,7 +118,7 @@ class Keys:
             session=(old.session if old and keep_session else "" if keep_session else entry.session),
             value=entry.value or None,
         )
-        if old is not None and msgspec.structs.replace(new, modify_index=old.modify_index) == old:
+        if old is not None and _same(old, new):
             return old
         self.entries.put(new)
         self._indexes.set(index, KEYS)
@@ -221,3 +221,13 @@ class Keys:
         for row in self.tombstones.rows():
             if row.modify_index <= index:
                 self.tombstones.delete(row.key)
+
+
+def _same(old: DirEntry, new: DirEntry) -> bool:
+    """Whether a write changes nothing but the modify index."""
+    return (
+        old.value == new.value
+        and old.flags == new.flags
+        and old.session == new.session
+        and old.lock_index == new.lock_index
+    )

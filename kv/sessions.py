@@ -53,7 +53,7 @@ class Sessions:
 
     def records(self) -> list[Record]:
         """The sessions."""
-        return [Record(CommandType.SESSION, Session, self.rows.rows, self._load)]
+        return [Record(CommandType.SESSION, Session, self.rows.captured, self._load)]
 
     def _load(self, row: Session) -> None:
         self.rows.put(row)

@@ -3,7 +3,7 @@
 Source: the public format of Consul's Raft commands and snapshots: one type byte, then one msgpack value.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
 
@@ -78,13 +78,14 @@ def _plain_value(row: Any) -> Any:
 class Record(NamedTuple):
     """The records of one type that a part of the state has in a snapshot.
 
-    `rows` lists what is to be written (rows are immutable: the list is all that a capture has to copy), `value` makes
-    a row's msgpack builtins, in a thread. `load` takes one struct `cls` back, with the indexes that it carries.
+    `rows` captures what is to be written, quickly (rows are immutable: `Table.captured` has only to copy lists); it is
+    gone through in a thread, where `value` makes a row's msgpack builtins. `load` takes one struct `cls` back, with the
+    indexes that it carries.
     """
 
     kind: CommandType
     cls: type[Wire]
-    rows: Callable[[], Sequence[Any]]
+    rows: Callable[[], Iterable[Any]]
     load: Callable[[Any], None]
     value: Callable[[Any], Any] = _plain_value
 

@@ -171,7 +171,10 @@ def parse_json(raw: bytes) -> Any:
     try:
         value = msgspec.json.decode(raw)
     except msgspec.DecodeError as error:
-        raise JsonError(_syntax_error(raw, str(error))) from None
+        first = _first_value(raw, str(error))
+        if first is None:
+            raise JsonError(_syntax_error(raw, str(error))) from None
+        return parse_json(first)
     except RecursionError:
         raise JsonError("exceeded max depth") from None
     except UnicodeDecodeError:
@@ -179,6 +182,15 @@ def parse_json(raw: bytes) -> Any:
     if _depth_exceeds(value, MAX_DEPTH):
         raise JsonError("exceeded max depth")
     return value
+
+
+def _first_value(raw: bytes, reason: str) -> bytes | None:
+    """The text of the first value when only what follows it is amiss: like Go's decoder, nobody looks at that."""
+    at = reason.rpartition("(byte ")[2].rstrip(")")
+    if "trailing characters" not in reason or not at.isdigit():
+        return None
+    first = raw[: int(at)].rstrip()[:-1]  # The place that is named lies behind the first character too many.
+    return first if len(first) < len(raw) else None
 
 
 def _depth_exceeds(value: Any, limit: int) -> bool:
@@ -206,10 +218,20 @@ def _syntax_error(raw: bytes, reason: str) -> str:
     if position.isdigit() and int(position) < len(raw):
         at = int(position)
         shown = raw[at : at + 1].decode("latin-1")
-        if "trailing" in reason:
-            return f"invalid character {_quoted(shown)} after top-level value"
-        return f"invalid character {_quoted(shown)} looking for beginning of value"
+        where = next((text for sign, text in _WHERE if sign in reason), "looking for beginning of value")
+        return f"invalid character {_quoted(shown)} {where}"
     return reason
+
+
+_WHERE = (
+    ("trailing characters", "after top-level value"),
+    ("object keys must be", "looking for beginning of object key string"),
+    ("comma in object", "looking for beginning of object key string"),
+    ("expected ':'", "after object key"),
+    ("expected ',' or '}'", "after object key:value pair"),
+    ("expected ',' or ']'", "after array element"),
+)
+"""What a sign in the parser's reason means, as Go puts it."""
 
 
 def _quoted(character: str) -> str:
@@ -229,16 +251,34 @@ _REFUSED_SNAKE_CASE = frozenset(
 """Snake-case keys that Consul's agent endpoints do not know, although they know the others."""
 
 
+_AGENT_ALIASES = {"CheckType": {"args": "scriptargs"}, "CheckDefinition": {"args": "scriptargs"}}
+"""Other names of fields that the agent's endpoints take, by struct."""
+_AGENT_IGNORES = {"ServiceConnect": frozenset(("proxy",))}
+"""Fields of earlier versions that the agent's endpoints take and pass over, by struct."""
+_IGNORES = {
+    "HealthCheckDefinition": frozenset(
+        ("intervalduration", "timeoutduration", "deregistercriticalserviceafterduration")
+    )
+}
+"""Fields that every endpoint takes and passes over, by struct."""
+
+
 class _Reader:
     """One struct's names, prepared for look-up without regard to case."""
 
-    __slots__ = ("by_fold", "by_name", "cls", "parse")
+    __slots__ = ("agent_aliases", "agent_ignores", "by_fold", "by_name", "cls", "ignores", "parse")
 
     def __init__(self, cls: type[Wire]) -> None:
         self.cls = cls
         visible = [field for field in fields_of(cls) if not field.hidden]
         self.by_name = {field.name: field for field in visible}
         self.by_fold = {field.name.lower(): field for field in visible}
+        self.agent_aliases = _AGENT_ALIASES.get(cls.__name__, {})
+        self.ignores = _IGNORES.get(cls.__name__, frozenset())
+        self.agent_ignores = self.ignores | _AGENT_IGNORES.get(cls.__name__, frozenset())
+
+    def ignored(self, key: str, style: Style) -> bool:
+        return key.lower() in (self.agent_ignores if style == "agent" else self.ignores)
 
     def find(self, key: str, style: Style) -> Field | None:
         field = self.by_name.get(key)
@@ -247,6 +287,8 @@ class _Reader:
             field = self.by_fold.get(folded)
             if field is None and style == "agent" and "_" in key and folded not in _REFUSED_SNAKE_CASE:
                 field = self.by_fold.get(folded.replace("_", ""))
+            if field is None and style == "agent" and folded in self.agent_aliases:
+                field = self.by_fold[self.agent_aliases[folded]]
         return field
 
 
@@ -288,8 +330,11 @@ def fields_from_json(cls: type[W], value: Any, *, unknown: Literal["error", "ign
     for key, item in value.items():
         field = reader.find(key, style)
         if field is None:
-            if unknown == "error":
-                raise JsonError(f'json: unknown field "{key}"')
+            if unknown == "error" and not reader.ignored(key, style):
+                text = f'json: unknown field "{key}"'
+                if key.lower() == "namespace" and style == "go":
+                    text += " - Namespaces are a Consul Enterprise feature"
+                raise JsonError(text)
             continue
         if item is None:
             continue
@@ -312,6 +357,8 @@ def _value_from_json(
             return value
     elif kind is int:
         if marker in (DURATION, READABLE_DURATION):
+            if style == "agent" and actual in (list, dict, bool):
+                return 0  # The agent's endpoints read durations by hand and pass over what is neither text nor number.
             return _duration(value, path)
         if actual is int:
             return value
@@ -336,7 +383,12 @@ def _value_from_json(
         return free_form_from_json(value)
     else:
         return _container_from_json(kind, value, unknown, style, path, owner)
-    raise _mismatch(value, owner, path, _GO_TYPES.get(kind, "time.Time"))
+    raise _mismatch(value, _shown_owner(owner, style), path, _GO_TYPES.get(kind, "time.Time"))
+
+
+def _shown_owner(owner: str, style: Style) -> str:
+    """The struct as Consul's errors name it: what the agent's endpoints read is embedded in one without a name."""
+    return ".Alias" if style == "agent" else owner
 
 
 def _container_from_json(
@@ -347,7 +399,8 @@ def _container_from_json(
     if origin is list:
         element, optional = unwrap(arguments[0], [])
         if value.__class__ is not list:
-            raise _mismatch(value, owner, path, f"[]{_GO_TYPES.get(element, getattr(element, '__name__', 'any'))}")
+            shown = _GO_TYPES.get(element) or getattr(element, "__name__", "any")
+            raise _mismatch(value, _shown_owner(owner, style), path, f"[]{shown}")
         return [
             (None if optional else _zero(element))
             if item is None
@@ -359,11 +412,11 @@ def _container_from_json(
         element, optional = unwrap(arguments[1], markers)
         if value.__class__ is not dict:
             shown = _GO_TYPES.get(element) or getattr(element, "__name__", "interface {}")
-            raise _mismatch(value, owner, path, f"map[string]{shown}")
+            raise _mismatch(value, _shown_owner(owner, style), path, f"map[string]{shown}")
         return {
             key: (None if optional else _zero(element))
             if item is None
-            else _value_from_json(element, None, item, unknown, style, f"{path}.{key}", owner)
+            else _value_from_json(element, None, item, unknown, style, path, owner)
             for key, item in value.items()
         }
     return from_json(kind, value, unknown=unknown, style=style, path=path)
@@ -397,7 +450,7 @@ def _duration(value: Any, path: str) -> int:
             raise JsonError(str(error)) from None
     if value.__class__ in (int, float):
         return int(value)
-    raise JsonError(f"json: cannot unmarshal {_json_kind(value)} into Go struct field {path} of type time.Duration")
+    raise JsonError(f"json: cannot unmarshal {json_kind(value)} into Go struct field {path} of type time.Duration")
 
 
 def _base64(text: str) -> bytes:
@@ -412,7 +465,7 @@ def _base64(text: str) -> bytes:
 
 
 def _mismatch(value: Any, owner: str, path: str, go_type: str) -> JsonError:
-    shown = _json_kind(value)
+    shown = json_kind(value)
     if not path:
         return JsonError(f"json: cannot unmarshal {shown} into Go value of type structs.{owner}")
     if shown == "number" and value.__class__ is float:
@@ -420,7 +473,8 @@ def _mismatch(value: Any, owner: str, path: str, go_type: str) -> JsonError:
     return JsonError(f"json: cannot unmarshal {shown} into Go struct field {owner}.{path} of type {go_type}")
 
 
-def _json_kind(value: Any) -> str:
+def json_kind(value: Any) -> str:
+    """What Go calls the kind of a JSON value in its errors."""
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -122,6 +122,8 @@ from model.structs.operator import (
     RaftConfigurationResponse,
     RaftRemovePeerRequest,
     RaftStats,
+    TransferLeaderRequest,
+    TransferLeaderResponse,
 )
 from model.structs.queries import (
     IndexedPreparedQueries,
@@ -249,6 +251,7 @@ METHODS: dict[str, Method] = {
         Method("Operator.RaftRemovePeerByAddress", RaftRemovePeerRequest, Empty),
         Method("Operator.RaftRemovePeerByID", RaftRemovePeerRequest, Empty),
         Method("Operator.ServerHealth", DCSpecificRequest, AutopilotHealthReply),
+        Method("Operator.TransferLeader", TransferLeaderRequest, TransferLeaderResponse),
         Method("PreparedQuery.Apply", PreparedQueryRequest, str),
         Method("PreparedQuery.Execute", PreparedQueryExecuteRequest, PreparedQueryExecuteResponse),
         Method("PreparedQuery.ExecuteRemote", PreparedQueryExecuteRemoteRequest, PreparedQueryExecuteResponse),

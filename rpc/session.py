@@ -99,6 +99,7 @@ class Session:
         self._streams: dict[int, Stream] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._pong = asyncio.Event()
+        self._flushing = False
         self.closed = False
         self._runner = asyncio.get_running_loop().create_task(self._run())
         self._pinger = asyncio.get_running_loop().create_task(self._ping())
@@ -112,7 +113,7 @@ class Session:
         except YamuxError as error:
             raise ConnectionResetError(str(error)) from None
         stream = self._streams[number] = Stream(self, number)
-        self._flush()
+        self._flush_soon()
         return stream
 
     def send(self, number: int, data: memoryview) -> int:
@@ -121,31 +122,38 @@ class Session:
             count = self._machine.send(number, data)
         except YamuxError as error:
             raise ConnectionResetError(str(error)) from None
-        self._flush()
+        self._flush_soon()
         return count
 
     def consumed(self, number: int, count: int) -> None:
         """Called by a stream."""
         self._machine.consumed(number, count)
-        self._flush()
+        self._flush_soon()
 
     def close_stream(self, number: int) -> None:
         """Called by a stream."""
         self._machine.close(number)
-        self._flush()
+        self._flush_soon()
 
     def reset_stream(self, number: int) -> None:
         """Called by a stream."""
         self._machine.reset(number)
         self._streams.pop(number, None)
-        self._flush()
+        self._flush_soon()
 
     async def drain(self) -> None:
         """Wait until the connection takes more."""
         async with asyncio.timeout(WRITE_TIMEOUT):
             await self._writer.drain()
 
+    def _flush_soon(self) -> None:
+        """Send what has gathered at the end of this turn of the event loop: one packet for the frames of many calls."""
+        if not self._flushing:
+            self._flushing = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
     def _flush(self) -> None:
+        self._flushing = False
         if self._machine.out and not self.closed and not self._writer.is_closing():
             self._writer.write(bytes(self._machine.out))
         self._machine.out.clear()
@@ -155,7 +163,7 @@ class Session:
             while data := await self._reader.read(65536):
                 for event in self._machine.receive(data):
                     self._on_event(event)
-                self._flush()
+                self._flush_soon()
         except (OSError, YamuxError):
             self._flush()
         finally:

@@ -9,7 +9,7 @@ import contextlib
 import io
 import logging
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
 
 import msgpack
@@ -29,6 +29,8 @@ log = logging.getLogger("lictor.fsm")
 
 MAX_RECORD = 512 << 20
 """Bytes that one record of a snapshot may take."""
+_CHUNK = 32 << 10
+"""Bytes of a snapshot that are written at a time."""
 _NO_CHUNKS: dict[str, Any] = {"ChunkMap": {}}
 _ARCHIVE_INDEX = struct.Struct(">BQ")
 
@@ -117,11 +119,17 @@ class Fsm:
         header = pack_builtins({**more, "LastIndex": self.store.indexes.highest()})
 
         def write(target: BinaryIO) -> None:
-            target.write(header)
+            # Whole chunks are quicker, and while one is hashed and written the event loop's thread may run.
+            chunk = bytearray(header)
             for kind, rows, value in captured:
                 prefix = bytes((kind,))
                 for row in rows:
-                    target.write(prefix + pack_builtins(value(row)))
+                    chunk += prefix
+                    chunk += pack_builtins(value(row))
+                    if len(chunk) >= _CHUNK:
+                        target.write(bytes(chunk))
+                        chunk.clear()
+            target.write(bytes(chunk))
 
         return write
 
@@ -172,7 +180,7 @@ def _as_is(value: Any) -> Any:
     return value
 
 
-def _capture(store: Store) -> Iterator[tuple[int, list[Any], Callable[[Any], Any]]]:
+def _capture(store: Store) -> Iterator[tuple[int, Iterable[Any], Callable[[Any], Any]]]:
     """Type, rows and encoder of everything that a snapshot holds, in its order."""
     records = {record.kind: record for part in store.parts for record in part.records()}
     kept: dict[int, list[Any]] = {}
@@ -182,7 +190,7 @@ def _capture(store: Store) -> Iterator[tuple[int, list[Any], Callable[[Any], Any
     for kind in SNAPSHOT_ORDER:
         record = records.get(CommandType(kind))
         if record is not None:
-            yield kind, list(record.rows()), record.value
+            yield kind, record.rows(), record.value
         elif kind == CommandType.INDEX:
             rows = [{"Key": name, "Value": value} for name, value in store.indexes.items()]
             yield kind, rows, _as_is

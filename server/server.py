@@ -17,7 +17,7 @@ from model.codec import Wire
 from model.commands import CommandType, command
 from model.errors import NO_LEADER, NO_PATH_TO_DATACENTER, RpcError
 from model.structs.coordinate import Coordinate
-from model.structs.operator import SnapshotRequest, SnapshotResponse
+from model.structs.operator import DEFAULT_AUTOPILOT, AutopilotConfig, SnapshotRequest, SnapshotResponse
 from rpc import snapshot_stream
 from rpc.listener import Listener
 from rpc.pool import Pool
@@ -57,17 +57,24 @@ class ServerConfig:
     bootstrap: bool = False
     bootstrap_expect: int = 0
     raft_multiplier: int = 5
+    lease_reads: bool = False
     fast: bool = False
     limits: Limits = field(default_factory=Limits)
     ca_config: dict[str, Any] = field(default_factory=dict)
+    autopilot: AutopilotConfig = DEFAULT_AUTOPILOT
     extra_tags: dict[str, str] = field(default_factory=dict)
 
 
-def raft_timing(multiplier: int, fast: bool) -> RaftConfig:
+MAX_HEARTBEAT = 0.1
+"""Seconds between heartbeats, at most: autopilot takes a server that hears nothing for 200 ms for unhealthy."""
+
+
+def raft_timing(multiplier: int, fast: bool, lease_reads: bool = False) -> RaftConfig:
     """Raft's times for Consul's `raft_multiplier`: 1 is the fastest, 5 the default."""
     if fast:
-        return RaftConfig(heartbeat=0.04, election=0.2)
-    return RaftConfig(heartbeat=0.03 * multiplier, election=0.12 * multiplier)
+        return RaftConfig(heartbeat=0.04, election=0.2, lease_reads=lease_reads)
+    heartbeat = min(0.03 * multiplier, MAX_HEARTBEAT)
+    return RaftConfig(heartbeat=heartbeat, election=0.12 * multiplier, lease_reads=lease_reads)
 
 
 class Server:
@@ -83,7 +90,7 @@ class Server:
         self.limits = config.limits
         self.fsm = Fsm()
         self.session_timers = SessionTimers(time.monotonic)
-        self.autopilot = Autopilot()
+        self.autopilot = Autopilot(config.autopilot)
         self.coordinate_updates: dict[tuple[str, str], Coordinate] = {}
         self.ca = CertificateAuthority(config.datacenter, lambda: self.fsm.store, self._apply, self.uuid)
         self.ca.initial_config = config.ca_config
@@ -98,6 +105,7 @@ class Server:
         self._stopped = False
         self._serving = asyncio.Event()
         self._background: set[asyncio.Task[None]] = set()
+        self._log: WriteAheadLog | None = None
 
     # Life
 
@@ -131,7 +139,7 @@ class Server:
         if config.data_dir is None:
             storage, snapshots = MemoryStorage(), MemorySnapshots()
         else:
-            storage = WriteAheadLog(config.data_dir / "raft" / "log")
+            storage = self._log = WriteAheadLog(config.data_dir / "raft" / "log")
             snapshots = DiskSnapshots(config.data_dir / "raft" / "snapshots")
         source = config.bind if config.bind.startswith("127.") else ""
         self._transport = Transport(config.node_id, self._address_of, source_address=source)
@@ -142,7 +150,7 @@ class Server:
             snapshots=snapshots,
             transport=self._transport,
             fsm=self.fsm,
-            config=raft_timing(config.raft_multiplier, config.fast),
+            config=raft_timing(config.raft_multiplier, config.fast, config.lease_reads),
             random=random.randrange,
         )
         self._leader_loop = LeaderLoop(self, self._raft, self.members)
@@ -369,9 +377,25 @@ class Server:
     def server_members(self) -> list[ServerMember]:
         """The servers of this datacenter in the pool."""
         return [
-            ServerMember(info.id, info.name, info.address, info.status.name.lower(), info.build, info.raft_version)
+            ServerMember(
+                info.id,
+                info.name,
+                info.address,
+                info.status.name.lower(),
+                info.build,
+                info.raft_version,
+                read_replica=not info.voter,
+            )
             for info in self.servers()
         ]
+
+    def members_alive(self) -> list[str]:
+        """The names of the pool's living members."""
+        return [member.name for member in self.members() if member.status is Status.ALIVE]
+
+    def force_leave(self, name: str) -> None:
+        """Declare to the pool that a failed member has left."""
+        self.gossip.force_leave(name)
 
     async def fire_event(self, name: str, payload: bytes) -> None:
         """Spread a user event."""
@@ -406,6 +430,6 @@ class Server:
                 "leader_addr": leader.address if leader else "",
                 "server": "true",
             },
-            "raft": self.raft.stats(),
+            "raft": {**self.raft.stats(), "log_flushes": str(self._log.flushes if self._log else 0)},
             "serf_lan": self.gossip.stats(),
         }

@@ -19,10 +19,11 @@ Update = Callable[[str, str, str], None]
 
 
 class CheckRunner:
-    """`update` is told of results; `aliased(check)` lists the checks of what an alias stands for."""
+    """`update` is told of results; `aliased(check)` lists the checks of what an alias stands for, or gives
+    None when there is no such service."""
 
     def __init__(
-        self, update: Update, aliased: Callable[[CheckType], list[HealthCheck]], output_limit: int = 4096
+        self, update: Update, aliased: Callable[[CheckType], list[HealthCheck] | None], output_limit: int = 4096
     ) -> None:
         self._update = update
         self._aliased = aliased
@@ -89,7 +90,7 @@ class CheckRunner:
 
     def _expired(self, check_id: str) -> None:
         log.warning("Check missed TTL, is now critical: check=%s", check_id)
-        self._update(check_id, CRITICAL, f"TTL expired (last output before timeout follows): {self._last(check_id)}")
+        self._update(check_id, CRITICAL, expired_output(self._last(check_id)))
 
     def _last(self, check_id: str) -> str:
         return self.last_output(check_id)
@@ -101,7 +102,11 @@ class CheckRunner:
     async def _follow(self, check_id: str, check: CheckType) -> None:
         while True:
             worst, output = PASSING, "No checks found."
-            for other in self._aliased(check):
+            others = self._aliased(check)
+            if others is None:
+                worst = CRITICAL
+                output = f"Service {check.alias_service} could not be found on node {check.alias_node}"
+            for other in others or ():
                 if other.check_id == check_id:
                     continue
                 if other.status == CRITICAL:
@@ -158,6 +163,11 @@ class CheckRunner:
         return await probes.probe_script(check, limit)
 
 
+def expired_output(last: str) -> str:
+    """What a TTL check says when its time ran out; `last` is what it said before."""
+    return f"TTL expired (last output before timeout follows): {last}" if last else "TTL expired"
+
+
 def kind_of(check: CheckType) -> str:
     """A check's type as the catalog shows it."""
     for kind, value in (
@@ -186,7 +196,7 @@ def problem_with(check: CheckType) -> str:
     if kind in ("grpc", "h2ping", "os_service", "docker"):
         return f"{kind} checks are not supported by this version of lictor"
     if kind == "alias":
-        return "Interval cannot be set for Alias checks" if check.interval else ""
+        return ""
     if interval_kinds and check.ttl:
         return "Interval and TTL cannot both be specified"
     if interval_kinds and check.interval <= 0:
@@ -201,7 +211,7 @@ def problem_with(check: CheckType) -> str:
 
 
 def shown_interval(check: CheckType, own: bool) -> tuple[str, str]:
-    """Interval and time-out as the catalog shows them; `own` marks a check that belongs to no service."""
+    """Interval and time-out as the catalog shows them; `own` marks one defined by itself, not inside a service."""
     if own:
         return format_duration(check.interval), format_duration(check.timeout)
     interval = format_duration(check.interval) if check.interval else ""

@@ -1,11 +1,12 @@
 """A small client of the HTTP API on the standard library, so that commands start fast."""
 
+import contextlib
 import http.client
 import json
 import os
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -95,6 +96,14 @@ class Api:
         self, method: str, path: str, params: Mapping[str, Any] | None = None, body: bytes | None = None
     ) -> tuple[int, bytes, http.client.HTTPMessage]:
         """One request: status, body, headers. Raises ApiError when the agent cannot be reached."""
+        with self.open(method, path, params, body) as response:
+            return response.status, response.read(), response.headers
+
+    @contextlib.contextmanager
+    def open(
+        self, method: str, path: str, params: Mapping[str, Any] | None = None, body: bytes | None = None
+    ) -> Iterator[http.client.HTTPResponse]:
+        """An answer whose body is still to be read. Raises ApiError when the agent cannot be reached, or breaks off."""
         query: list[tuple[str, str]] = []
         for key, value in (params or {}).items():
             if isinstance(value, list):
@@ -112,8 +121,7 @@ class Api:
         connection = self._connect()
         try:
             connection.request(method, url, body=body, headers=headers)
-            response = connection.getresponse()
-            return response.status, response.read(), response.headers
+            yield connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             text = f'{method.capitalize()} "{self.base}{url}": dial tcp {self._parts.netloc}: connect: {reason.lower()}'

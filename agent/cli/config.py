@@ -19,6 +19,16 @@ def _parse(name: str) -> dict[str, Any]:
         raise ApiError(f"Failed to load {name}: {error}") from None
 
 
+_ONLY_NAMES = {"mesh": "mesh", "proxy-defaults": "global"}
+"""Names of entries of which there is only one, so that files may leave them out."""
+
+
+def _kind_and_name(body: dict[str, Any]) -> tuple[str, str]:
+    fields = {key.lower(): value for key, value in body.items()}
+    kind = str(fields.get("kind") or "")
+    return kind, str(fields.get("name") or _ONLY_NAMES.get(kind, ""))
+
+
 def write(flags: Flags) -> int:
     """Write an entry."""
     if len(flags.arguments) != 1:
@@ -26,8 +36,7 @@ def write(flags: Flags) -> int:
     body = _parse(flags.arguments[0])
     params = {"cas": str(flags["modify-index"])} if flags["cas"] else None
     done = Api(flags).call("PUT", "/v1/config", params, body)
-    kind = next((value for key, value in body.items() if key.lower() == "kind"), "")
-    name = next((value for key, value in body.items() if key.lower() == "name"), "")
+    kind, name = _kind_and_name(body)
     if not done:
         return fail(f"Config entry not updated: {kind}/{name}")
     print(f"Config entry written: {kind}/{name}")
@@ -41,6 +50,8 @@ def read(flags: Flags) -> int:
     if not flags["name"]:
         return fail("Must specify the -name parameter")
     found = Api(flags).get(f"/v1/config/{flags['kind']}/{flags['name']}")
+    for path in found.get("Expose", {}).get("Paths") or ():
+        path.setdefault("ParsedFromCheck", False)
     print(json.dumps(found, indent="    "))
     return 0
 
@@ -59,12 +70,13 @@ def delete(flags: Flags) -> int:
     kind, name = flags["kind"], flags["name"]
     if flags["filename"]:
         body = _parse(flags["filename"])
-        kind = next((value for key, value in body.items() if key.lower() == "kind"), "")
-        name = next((value for key, value in body.items() if key.lower() == "name"), "")
+        kind, name = _kind_and_name(body)
     if not kind:
         return fail("Must specify the -kind parameter")
     if not name:
         return fail("Must specify the -name parameter")
+    if flags["cas"] and not flags["modify-index"]:
+        return fail("Must specify a -modify-index greater than 0 with -cas")
     params = {"cas": str(flags["modify-index"])} if flags["cas"] else None
     if Api(flags).call("DELETE", f"/v1/config/{kind}/{name}", params) is False:
         return fail(f"Config entry not deleted: {kind}/{name}")

@@ -1,16 +1,34 @@
 """Flags in Go's manner: `-flag value`, `-flag=value`, `--flag`, `-flag=false`, and all of them before the arguments."""
 
 import sys
+from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
+
+from model.durations import parse_duration
 
 
 class Flag(NamedTuple):
-    """A flag: its kind is "text", "int", "bool" or "list"; `environment` names a variable that stands in for it."""
+    """A flag; its kind is "text", "int", "count" (not negative), "duration" (in nanoseconds), "bool" or "list"."""
 
     name: str
     help: str
     kind: str = "text"
     default: Any = ""
+
+
+class Command(NamedTuple):
+    """Where a command lives (module and function), what it does, its flags, whether it speaks HTTP.
+
+    A `raw` command parses its words itself; the arguments of one with a `child` are another command, flags and all.
+    """
+
+    module: str
+    function: str
+    summary: str
+    flags: tuple[Flag, ...] = ()
+    http: bool = True
+    raw: bool = False
+    child: bool = False
 
 
 HTTP_FLAGS = (
@@ -45,8 +63,11 @@ class Flags:
         return self.values[name]
 
 
-def parse(words: list[str], known: tuple[Flag, ...]) -> Flags:
-    """Split words into flags and arguments. Raises Usage for a flag that is not known, SystemExit never."""
+def parse(words: list[str], known: tuple[Flag, ...], child: bool = False) -> Flags:
+    """Split words into flags and arguments; with `child`, what follows the flags may look like flags, too.
+
+    Raises Usage for a flag that is not known, SystemExit never.
+    """
     by_name = {flag.name: flag for flag in known}
     values: dict[str, Any] = {flag.name: [] if flag.kind == "list" else flag.default for flag in known}
     rest = list(words)
@@ -75,22 +96,33 @@ def parse(words: list[str], known: tuple[Flag, ...]) -> Flags:
             value = rest.pop(0)
         if flag.kind == "list":
             values[name].append(value)
-        elif flag.kind == "int":
+        elif flag.kind in _NUMBERS:
             try:
-                values[name] = int(value)
+                values[name] = _NUMBERS[flag.kind](value)
             except ValueError:
                 raise Usage(f'invalid value "{value}" for flag -{name}: parse error') from None
         else:
             values[name] = value
     # Go stops at the first argument: what looks like a flag behind it is one too many.
     late = [word for word in rest if word.startswith("-") and word != "-" and len(word) > 1]
-    if late and known is not RAW:
+    if late and known is not RAW and not child:
         raise Usage(f"flags must come before arguments: {late[0]}")
     return Flags(values, rest, list(words))
 
 
 RAW: tuple[Flag, ...] = ()
 """Marks a command that parses its words itself."""
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 1 << 64:
+        raise ValueError(text)
+    return number
+
+
+_NUMBERS: dict[str, Callable[[str], int]] = {"int": int, "count": _count, "duration": parse_duration}
+"""How the texts of flags become numbers; all raise ValueError."""
 
 
 def help_of(name: str, summary: str, flags: tuple[Flag, ...]) -> str:

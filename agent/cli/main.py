@@ -4,22 +4,11 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
-from typing import NamedTuple
 
+from agent.cli.access_table import ACCESS
 from agent.cli.client import ApiError
-from agent.cli.flags import HTTP_FLAGS, RAW, Flag, Flags, Usage, help_of, parse
-
-
-class Command(NamedTuple):
-    """Where a command lives (module and function), what it does, its flags, whether it speaks HTTP."""
-
-    module: str
-    function: str
-    summary: str
-    flags: tuple[Flag, ...] = ()
-    http: bool = True
-    raw: bool = False
-
+from agent.cli.flags import HTTP_FLAGS, RAW, Command, Flag, Flags, Usage, help_of, parse
+from agent.cli.operating import OPERATING
 
 F = Flag
 COMMANDS: dict[str, Command] = {
@@ -211,10 +200,6 @@ COMMANDS: dict[str, Command] = {
             F("wan", "Members of the WAN pool.", "bool", False),
         ),
     ),
-    "operator raft list-peers": Command("misc", "raft_peers", "Lists the servers of Raft."),
-    "operator raft remove-peer": Command(
-        "misc", "raft_remove", "Takes a server out of Raft.", (F("address", "Its ip:port."), F("id", "Its ID."))
-    ),
     "reload": Command("members", "reload", "Makes the agent read its configuration again."),
     "services deregister": Command("services", "deregister", "Removes services.", (F("id", "ID of a service."),)),
     "services register": Command(
@@ -252,7 +237,10 @@ COMMANDS: dict[str, Command] = {
     "version": Command(
         "misc", "version", "Shows the version.", (F("format", "pretty or json.", default="pretty"),), http=False
     ),
+    **ACCESS,
+    **OPERATING,
 }
+"""All commands by name."""
 
 
 def main() -> int:
@@ -280,13 +268,15 @@ def run(words: list[str]) -> int:
         command = COMMANDS.get(name)
         if command is not None and len(words) >= length:
             return _run(name, command, words[length:])
-    group = [name for name in COMMANDS if name.startswith(words[0] + " ")]
-    if not group:
-        print(overview(), file=sys.stderr)
-        return 127
-    asked = any(word in ("-h", "-help", "--help") for word in words[1:])
-    print(_group_help(words[0], group), file=sys.stdout if asked else sys.stderr)
-    return 0 if asked else 1
+    for length in (2, 1):
+        top = " ".join(words[:length])
+        group = [name for name in COMMANDS if name.startswith(top + " ")]
+        if group:
+            asked = any(word in ("-h", "-help", "--help") for word in words[length:])
+            print(_group_help(top, group), file=sys.stdout if asked else sys.stderr)
+            return 0 if asked else 1
+    print(overview(), file=sys.stderr)
+    return 127
 
 
 def _run(name: str, command: Command, words: list[str]) -> int:
@@ -295,7 +285,7 @@ def _run(name: str, command: Command, words: list[str]) -> int:
         parsed = Flags({}, [], words)
     else:
         try:
-            parsed = parse(words, flags)
+            parsed = parse(words, flags, command.child)
         except Usage as usage:
             if not str(usage):
                 print(help_of(name, command.summary, flags))
@@ -325,7 +315,7 @@ def overview() -> str:
 
 def _group_help(top: str, names: list[str]) -> str:
     lines = [f"Usage: lictor {top} <subcommand> [options] [args]", "", "Subcommands:"]
-    lines += [f"    {name.partition(' ')[2]:<18} {COMMANDS[name].summary}" for name in names]
+    lines += [f"    {name[len(top) + 1 :]:<24} {COMMANDS[name].summary}" for name in names]
     return "\n".join(lines) + "\n"
 
 

@@ -1,11 +1,11 @@
-"""`event`, `keygen`, `maint`, `operator raft`, `validate`, `version`."""
+"""`event`, `keygen`, `maint`, `validate`, `version`."""
 
 import base64
 import json
 import os
 
 from agent.cli.client import Api
-from agent.cli.flags import Flags, columns, fail
+from agent.cli.flags import Flags, fail
 
 
 def event(flags: Flags) -> int:
@@ -62,27 +62,6 @@ def _show_maintenance(api: Api) -> int:
     return 0
 
 
-def raft_peers(flags: Flags) -> int:
-    """List the servers of Raft."""
-    rows = [["Node", "ID", "Address", "State", "Voter", "RaftProtocol"]]
-    for one in Api(flags).get("/v1/operator/raft/configuration")["Servers"]:
-        state = "leader" if one["Leader"] else "follower"
-        voter = str(one["Voter"]).lower()
-        rows.append([one["Node"], one["ID"], one["Address"], state, voter, one["ProtocolVersion"]])
-    print("\n".join(columns(rows)))
-    return 0
-
-
-def raft_remove(flags: Flags) -> int:
-    """Take a server out of Raft."""
-    if bool(flags["address"]) == bool(flags["id"]):
-        return fail("Exactly one of -address or -id is required")
-    Api(flags).call("DELETE", "/v1/operator/raft/peer", {"address": flags["address"], "id": flags["id"]})
-    shown = f'address "{flags["address"]}"' if flags["address"] else f'id "{flags["id"]}"'
-    print(f"Removed peer with {shown}")
-    return 0
-
-
 def validate(flags: Flags) -> int:
     """Check configuration files."""
     from agent.config.load import Reader, build, merge, read_sources
@@ -93,7 +72,6 @@ def validate(flags: Flags) -> int:
     try:
         sources = [("config-dir" if os.path.isdir(name) else "config-file", name) for name in flags.arguments]
         merged = merge(read_sources(sources, flags["config-format"]))
-        merged.setdefault("data_dir", "/nonexistent")
         build(Reader(merged), dev=False)
     except ConfigError as error:
         return fail(f"Config validation failed: {error}")

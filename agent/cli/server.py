@@ -23,7 +23,7 @@ def agent(flags: Flags) -> int:
         set_up(config.log_level, config.log_json, config.log_file)
     except ConfigError as error:
         print(f"==> {error}", file=sys.stderr)
-        return 1
+        return error.exit_code
     except (ValueError, OSError) as error:
         print(f"==> {error}", file=sys.stderr)
         return 1

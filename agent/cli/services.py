@@ -8,7 +8,7 @@ from agent.cli.flags import Flags, fail
 
 
 def _definitions(paths: list[str]) -> list[dict[str, Any]]:
-    from agent.agent import _file_keys
+    from agent.file_definitions import api_keys
     from model.hcl import HclError, parse_hcl, parse_json_text
 
     found: list[dict[str, Any]] = []
@@ -22,7 +22,7 @@ def _definitions(paths: list[str]) -> list[dict[str, Any]]:
         for key, value in body.items():
             if key.lower() in ("service", "services"):
                 listed.extend(value if isinstance(value, list) else [value])
-        found.extend(_file_keys(one) for one in listed if isinstance(one, dict))
+        found.extend(api_keys(one) for one in listed if isinstance(one, dict))
     return found
 
 

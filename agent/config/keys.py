@@ -9,9 +9,10 @@ HONOURED = frozenset(
         *("enable_script_checks", "http_config", "leave_on_terminate", "limits", "log_file", "log_json", "log_level"),
         *("max_query_time", "node_id", "node_meta", "node_name", "performance", "ports", "primary_datacenter"),
         *("raft_protocol", "recursors", "recursor", "rejoin_after_leave", "retry_interval", "retry_join", "retry_max"),
-        *("server", "service", "services", "skip_leave_on_interrupt", "start_join", "ui", "ui_config"),
+        *("server", "service", "services", "session_ttl_min", "skip_leave_on_interrupt", "start_join", "ui"),
+        *("ui_config",),
         *("disable_update_check", "disable_anonymous_signature", "disable_keyring_file", "disable_host_node_id"),
-        *("disable_remote_exec", "protocol", "ui_content_path", "enable_central_service_config"),
+        *("autopilot", "disable_remote_exec", "protocol", "ui_content_path", "enable_central_service_config"),
     )
 )
 """Keys that have their effect, or whose effect lictor has anyway."""
@@ -22,7 +23,7 @@ KNOWN = HONOURED | frozenset(
         *("acl_down_policy", "acl_enable_key_list_policy", "acl_master_token", "acl_replication_token", "acl_token"),
         *("acl_ttl", "acl_enable_token_replication", "advertise_addr_ipv4", "advertise_addr_ipv6"),
         *("advertise_addr_wan", "advertise_addr_wan_ipv4", "advertise_addr_wan_ipv6", "advertise_reconnect_timeout"),
-        *("allow_write_http_from", "audit", "auto_config", "auto_encrypt", "auto_reload_config", "autopilot"),
+        *("allow_write_http_from", "audit", "auto_config", "auto_encrypt", "auto_reload_config"),
         *("ca_file", "ca_path", "cache", "cert_file", "cloud", "default_intention_policy", "encrypt"),
         *("encrypt_verify_incoming", "encrypt_verify_outgoing", "enable_acl_replication"),
         *("enable_agent_tls_for_checks",),
@@ -32,7 +33,7 @@ KNOWN = HONOURED | frozenset(
         *("raft_snapshot_interval", "raft_snapshot_threshold", "raft_trailing_logs", "read_replica"),
         *("reconnect_timeout", "reconnect_timeout_wan", "reporting", "rpc", "retry_interval_wan", "retry_join_wan"),
         *("retry_max_wan", "segment", "segments", "serf_lan", "serf_lan_allowed_cidrs", "serf_wan"),
-        *("serf_wan_allowed_cidrs", "server_name", "server_rejoin_age_max", "session_ttl_min", "start_join_wan"),
+        *("serf_wan_allowed_cidrs", "server_name", "server_rejoin_age_max", "start_join_wan"),
         *("syslog_facility", "tagged_addresses", "telemetry", "tls", "tls_cipher_suites", "tls_min_version"),
         *("tls_prefer_server_cipher_suites", "translate_wan_addrs", "ui_dir", "unix_sockets", "use_streaming_backend"),
         *("verify_incoming", "verify_incoming_https", "verify_incoming_rpc", "verify_outgoing"),
@@ -41,11 +42,24 @@ KNOWN = HONOURED | frozenset(
 )
 """Every key of Consul 1.14's files. Those that are not honoured yet are warned about."""
 
+DURATIONS = (
+    *("acl_ttl", "advertise_reconnect_timeout", "log_rotate_duration", "primary_gateways_interval"),
+    *("raft_snapshot_interval", "reconnect_timeout", "reconnect_timeout_wan", "retry_interval_wan"),
+    "server_rejoin_age_max",
+)
+"""Durations that have no effect yet, but must be well formed."""
+
 NESTED = {
     "ports": frozenset(
         (
             *("dns", "http", "https", "grpc", "grpc_tls", "serf_lan", "serf_wan", "server", "sidecar_min_port"),
             *("sidecar_max_port", "expose_min_port", "expose_max_port", "proxy_min_port", "proxy_max_port"),
+        )
+    ),
+    "autopilot": frozenset(
+        (
+            *("cleanup_dead_servers", "disable_upgrade_migration", "last_contact_threshold", "max_trailing_logs"),
+            *("min_quorum", "redundancy_zone_tag", "server_stabilization_time", "upgrade_version_tag"),
         )
     ),
     "addresses": frozenset(("dns", "http", "https", "grpc", "grpc_tls")),
@@ -59,7 +73,9 @@ NESTED = {
     "http_config": frozenset(
         ("block_endpoints", "response_headers", "allow_write_http_from", "use_cache", "max_header_bytes")
     ),
-    "performance": frozenset(("raft_multiplier", "leave_drain_time", "rpc_hold_timeout", "grpc_keepalive_interval")),
+    "performance": frozenset(
+        ("raft_multiplier", "lease_reads", "leave_drain_time", "rpc_hold_timeout", "grpc_keepalive_interval")
+    ),
     "ui_config": frozenset(
         (
             *("enabled", "dir", "content_path", "metrics_provider", "metrics_provider_files", "metrics_proxy"),

@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agent.config.keys import FLAGS, HONOURED, KNOWN, NESTED
+from agent.config.check import check_config, check_start
+from agent.config.keys import DURATIONS, FLAGS, HONOURED, KNOWN, NESTED
 from agent.config.settings import Config, ConfigError, DnsConfig, HttpConfig, Ports, Soa
 from model.durations import SECOND, DurationError, parse_duration
 from model.hcl import HclError, parse_hcl, parse_json_text
+from model.structs.operator import DEFAULT_AUTOPILOT, AutopilotConfig
 
 _LISTS = ("retry_join", "start_join", "recursors", "services", "checks", "config_entries")
 
@@ -321,6 +323,7 @@ def load_config(argv: list[str]) -> tuple[Config, list[str]]:
         f"configuration key {key} is known but has no effect yet" for key in sorted(merged) if key not in HONOURED
     ]
     config = build(Reader(merged), dev)
+    check_start(config)
     return config, warnings
 
 
@@ -366,12 +369,17 @@ def build(read: Reader, dev: bool) -> Config:
         start_join=read.texts("start_join"),
         recursors=read.texts("recursors"),
         node_meta={str(key): str(value) for key, value in read.mapping("node_meta").items()},
+        encrypt=read.text("encrypt"),
+        protocol=read.number("protocol", 2),
+        raft_protocol=read.number("raft_protocol", 3),
         ui=ui.flag("enabled", read.flag("ui", dev)),
         ui_path=ui.text("content_path", read.text("ui_content_path", "/ui/")),
         log_level=read.text("log_level", "DEBUG" if dev else "INFO").upper(),
         log_json=read.flag("log_json"),
         log_file=read.text("log_file"),
         raft_multiplier=performance.number("raft_multiplier", 5),
+        lease_reads=performance.flag("lease_reads"),
+        autopilot=_autopilot(read.section("autopilot")),
         leave_on_terminate=read.flag("leave_on_terminate", not server),
         skip_leave_on_interrupt=read.flag("skip_leave_on_interrupt", server),
         enable_script_checks=read.flag("enable_script_checks"),
@@ -380,12 +388,14 @@ def build(read: Reader, dev: bool) -> Config:
         discard_check_output=read.flag("discard_check_output"),
         check_output_max_size=read.number("check_output_max_size", 4096),
         enable_debug=read.flag("enable_debug", dev),
+        disable_remote_exec=read.flag("disable_remote_exec", True),
         dns=_dns(read.section("dns_config")),
         http=_http(read.section("http_config")),
         default_query_time=read.seconds("default_query_time", 300.0),
         max_query_time=read.seconds("max_query_time", 600.0),
         kv_max_value_size=limits.number("kv_max_value_size", 512 * 1024),
         txn_max_req_len=limits.number("txn_max_req_len", 512 * 1024),
+        session_ttl_min=read.seconds("session_ttl_min", 10.0),
         rpc_hold_timeout=performance.seconds("rpc_hold_timeout", 7.0),
         disable_coordinates=read.flag("disable_coordinates"),
         connect_enabled=connect.flag("enabled", True),
@@ -395,7 +405,10 @@ def build(read: Reader, dev: bool) -> Config:
         checks=read.stanzas("checks"),
         disable_http_unprintable_char_filter=read.flag("disable_http_unprintable_char_filter"),
     )
+    for key in DURATIONS:
+        read.seconds(key)
     _validate(config)
+    check_config(config)
     return config
 
 
@@ -420,6 +433,28 @@ def _ports(read: Reader, dev: bool) -> Ports:
                 raise ConfigError(f"ports.{name}: port {port} is already used by ports.{used[port]}")
             used[port] = name
     return Ports(**found)
+
+
+def _autopilot(read: Reader) -> AutopilotConfig:
+    default = DEFAULT_AUTOPILOT
+    trailing, quorum = read.number("max_trailing_logs", default.max_trailing_logs), read.number("min_quorum")
+    for name, value in (("max_trailing_logs", trailing), ("min_quorum", quorum)):
+        if value < 0:
+            raise ConfigError(f"autopilot.{name} cannot be {value}. Must be greater than or equal to zero")
+    return AutopilotConfig(
+        cleanup_dead_servers=read.flag("cleanup_dead_servers", default.cleanup_dead_servers),
+        disable_upgrade_migration=read.flag("disable_upgrade_migration"),
+        last_contact_threshold=_nanoseconds(read, "last_contact_threshold", default.last_contact_threshold),
+        max_trailing_logs=trailing,
+        min_quorum=quorum,
+        redundancy_zone_tag=read.text("redundancy_zone_tag"),
+        server_stabilization_time=_nanoseconds(read, "server_stabilization_time", default.server_stabilization_time),
+        upgrade_version_tag=read.text("upgrade_version_tag"),
+    )
+
+
+def _nanoseconds(read: Reader, key: str, default: int) -> int:
+    return round(read.seconds(key, default / SECOND) * SECOND)
 
 
 def _dns(read: Reader) -> DnsConfig:
@@ -461,6 +496,7 @@ def _http(read: Reader) -> HttpConfig:
         response_headers={str(k): str(v) for k, v in read.mapping("response_headers").items()},
         allow_write_http_from=networks,
         max_header_bytes=read.number("max_header_bytes"),
+        use_cache=read.flag("use_cache", True),
     )
 
 
@@ -482,8 +518,6 @@ def _validate(config: Config) -> None:
         raise ConfigError("'bootstrap_expect > 0' and 'bootstrap = true' are mutually exclusive")
     if not config.node_name.strip():
         raise ConfigError("node_name cannot be empty")
-    if config.node_id and not re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", config.node_id):
-        raise ConfigError(f'node_id: "{config.node_id}" is no UUID')
     if not 1 <= config.raft_multiplier <= 10:
         raise ConfigError(f"performance.raft_multiplier cannot be {config.raft_multiplier}. Must be between 1 and 10")
     if config.dns.recursor_strategy not in ("sequential", "random"):
@@ -495,7 +529,5 @@ def _validate(config: Config) -> None:
     for name, value in (("udp_answer_limit", dns.udp_answer_limit), ("a_record_limit", dns.a_record_limit)):
         if value < 0:
             raise ConfigError(f"dns_config.{name} cannot be {value}. Must be greater than or equal to zero")
-    if len(config.node_meta) > 64:
-        raise ConfigError("node_meta: Node metadata cannot contain more than 64 key/value pairs")
     if config.data_dir and os.path.exists(config.data_dir) and not os.path.isdir(config.data_dir):
         raise ConfigError(f"data_dir {config.data_dir!r} is not a directory")

@@ -4,9 +4,18 @@ from typing import Any
 
 import msgspec
 
+from model.structs.operator import DEFAULT_AUTOPILOT, AutopilotConfig
+
 
 class ConfigError(ValueError):
-    """A configuration that cannot be used; the text names the key and the reason."""
+    """A configuration that cannot be used; the text names the key and the reason.
+
+    `exit_code` is the agent's: 1, or 2 for what Consul finds only after it has announced its start.
+    """
+
+    def __init__(self, text: str, exit_code: int = 1) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
 
 
 class Ports(msgspec.Struct, frozen=True):
@@ -62,6 +71,7 @@ class HttpConfig(msgspec.Struct, frozen=True):
     response_headers: dict[str, str] = {}
     allow_write_http_from: list[str] = []
     max_header_bytes: int = 0
+    use_cache: bool = True
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -89,12 +99,18 @@ class Config(msgspec.Struct, frozen=True):
     start_join: list[str] = []
     recursors: list[str] = []
     node_meta: dict[str, str] = {}
+    encrypt: str = ""
+    protocol: int = 2
+    raft_protocol: int = 3
     ui: bool = False
     ui_path: str = "/ui/"
     log_level: str = "INFO"
     log_json: bool = False
     log_file: str = ""
     raft_multiplier: int = 5
+    lease_reads: bool = False
+    autopilot: AutopilotConfig = DEFAULT_AUTOPILOT
+    """Autopilot's settings in a cluster that has none yet."""
     leave_on_terminate: bool = False
     skip_leave_on_interrupt: bool = False
     enable_script_checks: bool = False
@@ -111,6 +127,7 @@ class Config(msgspec.Struct, frozen=True):
     kv_max_value_size: int = 512 * 1024
     txn_max_req_len: int = 512 * 1024
     rpc_hold_timeout: float = 7.0
+    session_ttl_min: float = 10.0
     disable_coordinates: bool = False
     connect_enabled: bool = False
     ca_config: dict[str, Any] = {}

@@ -4,18 +4,16 @@ import asyncio
 import hashlib
 from typing import Any
 
-import msgspec
-
-from agent.definitions import DefinitionError, check_of, expand, validate_check
+from agent.definitions import PROXY_KINDS, STATUSES, DefinitionError, check_of, expand, validate_check
 from agent.http.routing import JSON, TEXT, ApiRequest, ApiResponse, HttpError, route
 from gossip.core import Member
 from gossip.driver import JoinError
 from model.gojson import encode_json, to_json
-from model.structs.base import Empty
 from model.structs.catalog import CheckType, HealthCheck, NodeService, ServiceDefinition, ServiceID
 from model.structs.catalog_rpc import EventFireRequest
 
 NODE_MAINTENANCE = "_node_maintenance"
+_FALSE = ("0", "f", "F", "FALSE", "false", "False")
 
 
 class CheckDefinition(CheckType, frozen=True):
@@ -48,18 +46,25 @@ def shown_service(service: NodeService, datacenter: str) -> dict[str, Any]:
         body["SocketPath"] = service.socket_path
     body["Weights"] = to_json(service.weights)
     body["EnableTagOverride"] = service.enable_tag_override
-    if service.kind == "connect-proxy" or service.proxy != type(service.proxy)():
-        proxy = to_json(service.proxy)
-        if not proxy.get("Mode"):
-            proxy.pop("Mode", None)
-        for upstream in proxy.get("Upstreams", ()):
-            upstream.setdefault("DestinationType", "service")
-        body["Proxy"] = proxy
+    if service.kind in PROXY_KINDS:
+        body["Proxy"] = _shown_proxy(service)
     connect = to_json(service.connect)
     if connect:
         body["Connect"] = connect
     body["Datacenter"] = datacenter
     return body
+
+
+def _shown_proxy(service: NodeService) -> dict[str, Any]:
+    proxy: dict[str, Any] = to_json(service.proxy)
+    if not proxy["Mode"]:
+        del proxy["Mode"]
+    for upstream in proxy.get("Upstreams", ()):
+        if not upstream["Datacenter"]:
+            del upstream["Datacenter"]
+    for path in proxy["Expose"].get("Paths", ()):
+        path.setdefault("ParsedFromCheck", False)
+    return proxy
 
 
 @route("GET", "/v1/agent/self")
@@ -200,7 +205,7 @@ async def register_service(request: ApiRequest) -> ApiResponse:
         parts = expand(definition, agent.config.node_name, agent.config.enable_script_checks, agent.sidecar_port)
     except DefinitionError as error:
         raise HttpError(error.status, str(error)) from None
-    replace = request.param("replace-existing-checks") in ("1", "true")
+    replace = request.has("replace-existing-checks") and request.param("replace-existing-checks") not in _FALSE
     for part in parts:
         agent.add_service(part, replace_checks=replace)
     return ApiResponse()
@@ -221,7 +226,7 @@ def _flag(request: ApiRequest, name: str) -> bool:
     text = request.param(name)
     if text in ("1", "t", "T", "TRUE", "true", "True"):
         return True
-    if text in ("0", "f", "F", "FALSE", "false", "False"):
+    if text in _FALSE:
         return False
     raise HttpError(400, f'Invalid value for {name}: "{text}"')
 
@@ -269,6 +274,8 @@ async def register_check(request: ApiRequest) -> ApiResponse:
         raise HttpError(400, "Missing check name")
     base = CheckType(**{name: getattr(definition, name) for name in CheckType.__struct_fields__})
     owner = None
+    if definition.status and definition.status not in STATUSES:
+        raise HttpError(400, "Bad check status")
     try:
         validate_check(base, agent.config.enable_script_checks)
     except DefinitionError as error:
@@ -277,10 +284,7 @@ async def register_check(request: ApiRequest) -> ApiResponse:
         owner = agent.local.services.get(definition.service_id)
         if owner is None:
             raise HttpError(404, f'ServiceID "{definition.service_id}" does not exist')
-    row = check_of(base, agent.config.node_name, owner, check_id, definition.name)
-    if owner is not None:
-        row = msgspec.structs.replace(row, interval=row.interval, timeout=row.timeout)
-    agent.add_check(row, base)
+    agent.add_check(check_of(base, agent.config.node_name, owner, check_id, definition.name), base)
     return ApiResponse()
 
 
@@ -361,6 +365,7 @@ def _shown_in_health(check: HealthCheck) -> dict[str, Any]:
     body.pop("Interval")
     body.pop("Timeout")
     body["Type"] = ""
+    body["ServiceTags"] = body["ServiceTags"] or None
     times = dict.fromkeys(("Interval", "Timeout", "DeregisterCriticalServiceAfter"), "0s")
     texts = dict.fromkeys(("HTTP", "Method", "Body", "TLSServerName", "TCP", "UDP", "GRPC", "OSService"), "")
     body["Definition"] = {**times, **texts, "Header": None, "TLSSkipVerify": False, "GRPCUseTLS": False}
@@ -377,19 +382,23 @@ def _health_body(request: ApiRequest, service_row: NodeService) -> tuple[str, di
     return status, shown
 
 
+def _wants_text(request: ApiRequest) -> bool:
+    return request.param("format") == "text" or request.headers.get("Accept", "").startswith("text/plain")
+
+
 @route("GET", "/v1/agent/health/service/id/", prefix=True)
 async def health_by_id(request: ApiRequest) -> ApiResponse:
     """One service's health as a status code."""
     found = request.agent.local.services.get(request.rest)
     if not request.rest:
-        raise HttpError(400, "Missing serviceID")
+        raise HttpError(500, "Missing serviceID")
     if found is None:
-        text = f"ServiceId {request.rest} not found"
-        if request.param("format") == "text":
-            raise HttpError(404, text)
-        return ApiResponse(text.encode(), 404, TEXT)
+        if _wants_text(request):
+            raise HttpError(404, f"ServiceId {request.rest} not found")
+        nothing = {"AggregatedStatus": "critical", "Service": None, "Checks": None}
+        return ApiResponse(encode_json(nothing, request.pretty), 404, JSON)
     status, body = _health_body(request, found)
-    if request.param("format") == "text":
+    if _wants_text(request):
         return ApiResponse(status.encode(), _CODES[status], TEXT)
     return ApiResponse(encode_json(body, request.pretty), _CODES[status], JSON)
 
@@ -398,16 +407,16 @@ async def health_by_id(request: ApiRequest) -> ApiResponse:
 async def health_by_name(request: ApiRequest) -> ApiResponse:
     """The worst health of a service's instances here, as a status code."""
     if not request.rest:
-        raise HttpError(400, "Missing service Name")
+        raise HttpError(500, "Missing service Name")
     rows = [one for _, one in sorted(request.agent.local.services.items()) if one.service == request.rest]
     if not rows:
-        if request.param("format") == "text":
+        if _wants_text(request):
             raise HttpError(404, f"ServiceName {request.rest} Not Found")
         return ApiResponse(encode_json([]), 404, JSON)
     found = [_health_body(request, row) for row in rows]
     order = ("maintenance", "critical", "warning", "passing")
     worst = next(status for status in order if any(one == status for one, _ in found))
-    if request.param("format") == "text":
+    if _wants_text(request):
         return ApiResponse(worst.encode(), _CODES[worst], TEXT)
     return ApiResponse(encode_json([body for _, body in found], request.pretty), _CODES[worst], JSON)
 
@@ -421,13 +430,16 @@ async def fire(request: ApiRequest) -> Any:
     if not request.rest:
         raise HttpError(400, "Missing name")
     agent = request.agent
-    event = agent.events.make(
-        request.rest,
-        await request.raw_body(),
-        node=request.param("node"),
-        service=request.param("service"),
-        tag=request.param("tag"),
-    )
+    try:
+        event = agent.events.make(
+            request.rest,
+            await request.raw_body(),
+            node=request.param("node"),
+            service=request.param("service"),
+            tag=request.param("tag"),
+        )
+    except ValueError as error:
+        raise HttpError(500, str(error)) from None
     await request.call(
         "Internal.EventFire",
         EventFireRequest(name=event.name, payload=event.encode(), datacenter=request.datacenter),
@@ -439,20 +451,13 @@ async def fire(request: ApiRequest) -> Any:
 async def list_events(request: ApiRequest) -> ApiResponse:
     """The events that this agent has seen; with `?index=` the answer waits for the next."""
     agent = request.agent
-    options = request.query_options()
+    options = request.waiting()
     index = options.get("min_query_index", 0)
     wait = min(options.get("max_query_time", 0) / 1e9 or 300.0, 600.0)
-    found = await agent.events.listed(request.param("name"), index, wait)
+    found, present = await agent.events.listed(request.param("name"), index, wait)
     headers = {
-        "X-Consul-Index": str(agent.events.index),
+        "X-Consul-Index": str(present),
         "X-Consul-KnownLeader": "true",
         "X-Consul-LastContact": "0",
     }
     return ApiResponse(encode_json([event.shown() for event in found], request.pretty), 200, JSON, headers)
-
-
-@route("PUT", "/v1/agent/token/", prefix=True)
-async def set_token(request: ApiRequest) -> ApiResponse:
-    """Change one of the agent's tokens; there are none while ACLs are off."""
-    await request.body(Empty, unknown="ignore")
-    raise HttpError(401, "ACL support disabled")

@@ -66,7 +66,8 @@ async def datacenters(request: ApiRequest) -> Any:
     """All datacenters, nearest first."""
     options = request.query_options()
     options.pop("datacenter")
-    return await request.call("Catalog.ListDatacenters", DatacentersRequest(**options))
+    found = await request.cached_call("Catalog.ListDatacenters", DatacentersRequest(**options), fresh=False)
+    return ApiResponse(encode_json(found, request.pretty), 200, JSON, request.cache_headers)
 
 
 @route("GET", "/v1/catalog/nodes")
@@ -83,7 +84,7 @@ async def nodes(request: ApiRequest) -> ApiResponse:
 async def services(request: ApiRequest) -> ApiResponse:
     """Service names with their tags."""
     args = DCSpecificRequest(node_meta_filters=request.node_meta(), **request.query_options())
-    reply = await request.call("Catalog.ListServices", args)
+    reply = await request.cached_call("Catalog.ListServices", args)
     return request.json(reply.services or {}, reply)
 
 
@@ -91,7 +92,7 @@ async def _service_nodes(request: ApiRequest, connect: bool) -> ApiResponse:
     if not request.rest:
         raise HttpError(400, "Missing service name")
     args = _service_request(request, connect)
-    reply = await request.call("Catalog.ServiceNodes", args)
+    reply = await request.cached_call("Catalog.ServiceNodes", args)
     return request.json(reply.service_nodes or [], reply)
 
 
@@ -105,6 +106,7 @@ def _service_request(request: ApiRequest, connect: bool, ingress: bool = False) 
         tag_filter=bool(tags),
         node_meta_filters=request.node_meta(),
         source=source(request),
+        peer_name=request.param("peer"),
         merge_central_config=request.has("merge-central-config"),
         **request.query_options(),
     )
@@ -207,11 +209,11 @@ async def _health_service(request: ApiRequest, connect: bool, ingress: bool = Fa
         elif text.lower() not in ("0", "f", "false"):
             malformed = True
     args = _service_request(request, connect, ingress)
-    reply = await request.call("Health.ServiceNodes", args)
+    reply = await request.cached_call("Health.ServiceNodes", args)
     if malformed:
         raise HttpError(400, "Invalid value for ?passing", meta_headers(reply, request))
     found = [one for one in reply.nodes or [] if not only_passing or passing(one)]
-    streaming = (args.min_query_index or request.has("cached")) and not request.has("near") and not ingress
+    streaming = (args.min_query_index or request.wants_cached) and not request.has("near") and not ingress
     headers = meta_headers(reply, request, backend="streaming" if streaming else "")
     if streaming:
         headers["X-Consul-KnownLeader"] = "false"  # So Consul answers from its streaming backend.

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from agent.http.routing import ApiRequest, ApiResponse, HttpError, meta_headers, route
-from model.gojson import JsonError, from_json, parse_json, to_json
+from model.gojson import JsonError, parse_json, to_json
 from model.structs.config_rpc import (
     CONFIG_ENTRY_KINDS,
     ConfigEntryListAllRequest,
@@ -13,6 +13,7 @@ from model.structs.config_rpc import (
     ConfigEntryRequest,
     kind_of,
 )
+from model.weak_decode import WeakError, decode_weakly
 
 
 def shown(entry: Any) -> Any:
@@ -24,17 +25,28 @@ def shown(entry: Any) -> Any:
 
 
 def parse_entry(raw: Any) -> Any:
-    """An entry from parsed JSON, in either spelling of keys. Raises JsonError."""
+    """An entry from parsed JSON or HCL, in either spelling of keys. Raises WeakError."""
     if not isinstance(raw, dict):
-        raise JsonError("json: cannot unmarshal into a config entry")
+        raise WeakError(f"json: cannot unmarshal {_JSON_KINDS.get(type(raw), 'value')} into a config entry")
     kind = next((value for key, value in raw.items() if key.lower() == "kind"), None)
     if not kind:
-        raise JsonError("Payload does not contain a kind/Kind key at the top level")
+        raise WeakError("Payload does not contain a kind/Kind key at the top level")
     cls = CONFIG_ENTRY_KINDS.get(str(kind))
     if cls is None:
-        raise JsonError(f"invalid config entry kind: {kind}")
-    fields = {key: value for key, value in raw.items() if key.lower() != "kind" or "kind" in cls.__struct_fields__}
-    return from_json(cls, fields, style="agent")
+        raise WeakError(f"invalid config entry kind: {kind}")
+    return decode_weakly(cls, raw, ignored=frozenset() if "kind" in cls.__struct_fields__ else frozenset(("kind",)))
+
+
+_JSON_KINDS = {str: "string", list: "array", int: "number", float: "number", bool: "bool", type(None): "null"}
+
+
+def _cas(request: ApiRequest) -> int:
+    text = request.param("cas")
+    if not (text.isascii() and text.isdigit()):
+        raise HttpError(500, f'strconv.ParseUint: parsing "{text}": invalid syntax')
+    if int(text) >= 1 << 64:
+        raise HttpError(500, f'strconv.ParseUint: parsing "{text}": value out of range')
+    return int(text)
 
 
 @route("PUT", "/v1/config")
@@ -43,14 +55,12 @@ async def apply(request: ApiRequest) -> bool:
     raw = await request.raw_body()
     try:
         entry = parse_entry(parse_json(raw))
-    except JsonError as error:
-        raise HttpError(400, f"Request decode failed: {error}") from None
+    except (JsonError, WeakError) as error:
+        raise HttpError(400, f"Request decoding failed: {error}") from None
     op = "upsert"
     if request.has("cas"):
-        if not request.param("cas").isdigit():
-            raise HttpError(400, f'strconv.ParseUint: parsing "{request.param("cas")}": invalid syntax')
         op = "upsert-cas"
-        entry = msgspec.structs.replace(entry, modify_index=int(request.param("cas")))
+        entry = msgspec.structs.replace(entry, modify_index=_cas(request))
     return bool(await request.call("ConfigEntry.Apply", ConfigEntryRequest(op=op, entry=entry)))
 
 
@@ -93,9 +103,7 @@ async def delete(request: ApiRequest) -> Any:
         fields["kind"] = kind
     op = "delete"
     if request.has("cas"):
-        if not request.param("cas").isdigit():
-            raise HttpError(400, f'strconv.ParseUint: parsing "{request.param("cas")}": invalid syntax')
         op = "delete-cas"
-        fields["modify_index"] = int(request.param("cas"))
+        fields["modify_index"] = _cas(request)
     reply = await request.call("ConfigEntry.Delete", ConfigEntryRequest(op=op, entry=cls(**fields)))
     return reply.deleted if op == "delete-cas" else {}

@@ -137,8 +137,9 @@ async def match(request: ApiRequest) -> ApiResponse:
         raise HttpError(500, "required query parameter 'name' not set")
     entries = [IntentionMatchEntry(name=parse_name(name, "name")[0], namespace="default") for name in names]
     wanted = IntentionQueryMatch(type=by, entries=entries)
-    reply = await request.call("Intention.Match", IntentionQueryRequest(match=wanted, **request.query_options()))
-    return request.json(dict(zip(names, reply.matches or [], strict=False)), reply)
+    reply = await request.cached_call("Intention.Match", IntentionQueryRequest(match=wanted, **request.query_options()))
+    found = [one or None for one in reply.matches or ()]
+    return request.json(dict(zip(names, found, strict=False)), reply)
 
 
 @route("GET", "/v1/connect/intentions/check")

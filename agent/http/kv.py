@@ -5,7 +5,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from agent.http.routing import JSON, ApiRequest, ApiResponse, HttpError, meta_headers, route
-from model.gojson import JsonError, encode_json, from_json, parse_json
+from model.codec import Wire
+from model.gojson import JsonError, encode_json, from_json, json_kind, parse_json
 from model.structs.kv import DirEntry, KeyListRequest, KeyRequest, KVSRequest
 from model.structs.txn import TxnCheckOp, TxnKVOp, TxnNodeOp, TxnOp, TxnReadRequest, TxnRequest, TxnServiceOp
 from model.structs.txn import TxnResponse as Results
@@ -101,26 +102,72 @@ async def delete(request: ApiRequest) -> bool:
     return bool(result) if op == "delete-cas" else True
 
 
-def _one_op(raw: Any, position: int, limit: int) -> TxnOp:
-    """One operation as clients write it: `{"KV": {"Verb", "Key", "Value", "Flags", "Index", "Session"}}` …"""
+class KVTxnOp(Wire, frozen=True):
+    """An operation on a key, as clients write it."""
+
+    verb: str = ""
+    key: str = ""
+    value: bytes | None = None
+    flags: int = 0
+    index: int = 0
+    session: str = ""
+    namespace: str = ""
+    partition: str = ""
+
+
+_OPERATIONS: dict[str, tuple[str, type[TxnNodeOp] | type[TxnServiceOp] | type[TxnCheckOp]]] = {
+    "node": ("Node", TxnNodeOp),
+    "service": ("Service", TxnServiceOp),
+    "check": ("Check", TxnCheckOp),
+}
+
+
+def _one_op(raw: Any, limit: int) -> TxnOp:
+    """One operation as clients write it: `{"KV": {"Verb", "Key", "Value", "Flags", "Index", "Session"}}` …
+
+    Of several members the key's counts, or else the first. Raises JsonError, HttpError 413 for a long value.
+    """
+    if raw is None:
+        return TxnOp()
     if not isinstance(raw, dict):
-        raise JsonError(f"operation {position} is no object")
-    parts = {key.lower(): value for key, value in raw.items() if value is not None}
-    if isinstance(kv := parts.get("kv"), dict):
-        fields = {key.lower(): value for key, value in kv.items()}
-        wanted = {"Key": fields.get("key"), "Value": fields.get("value"), "Flags": fields.get("flags")}
-        entry = from_json(DirEntry, {**wanted, "Session": fields.get("session"), "ModifyIndex": fields.get("index")})
-        if len(entry.value or b"") > limit:
-            size = len(entry.value or b"")
-            raise HttpError(413, f"Value for key \"{entry.key}\" is too large ({size} > {limit} bytes)")
-        return TxnOp(kv=TxnKVOp(verb=str(fields.get("verb") or ""), dir_ent=entry))
-    if isinstance(node := parts.get("node"), dict):
-        return TxnOp(node=from_json(TxnNodeOp, node, unknown="ignore"))
-    if isinstance(service := parts.get("service"), dict):
-        return TxnOp(service=from_json(TxnServiceOp, service, unknown="ignore"))
-    if isinstance(check := parts.get("check"), dict):
-        return TxnOp(check=from_json(TxnCheckOp, check, unknown="ignore"))
-    return TxnOp()
+        raise JsonError(f"json: cannot unmarshal {json_kind(raw)} into Go value of type api.TxnOp")
+    found: dict[str, Any] = {}
+    for key, value in raw.items():
+        folded = key.lower()
+        if folded != "kv" and folded not in _OPERATIONS:
+            raise JsonError(f'json: unknown field "{key}"')
+        if value is None:
+            continue
+        if folded == "kv":
+            found["kv"] = _kv_op(value, limit)
+        else:
+            name, cls = _OPERATIONS[folded]
+            found[folded] = from_json(cls, value, unknown="ignore", path=name)
+    if "kv" in found:
+        return TxnOp(kv=found["kv"])
+    return TxnOp(**dict(list(found.items())[:1]))
+
+
+def _kv_op(raw: Any, limit: int) -> TxnKVOp:
+    if isinstance(raw, dict):
+        for key, value in raw.items():
+            if key.lower() in ("flags", "index") and value is not None:
+                _check_unsigned(key.capitalize(), value)
+    op = from_json(KVTxnOp, raw, path="KV")
+    size = len(op.value or b"")
+    if size > limit:
+        raise HttpError(413, f'Value for key "{op.key}" is too large ({size} > {limit} bytes)')
+    entry = DirEntry(key=op.key, value=op.value, flags=op.flags, session=op.session, modify_index=op.index)
+    return TxnKVOp(verb=op.verb, dir_ent=entry)
+
+
+def _check_unsigned(field: str, value: Any) -> None:
+    if value.__class__ is int and 0 <= value < 1 << 64:
+        return
+    shown = json_kind(value)
+    if shown == "number":
+        shown = f"number {value}"
+    raise JsonError(f"json: cannot unmarshal {shown} into Go struct field KVTxnOp.KV.{field} of type uint64")
 
 
 @route("PUT", "/v1/txn")
@@ -130,12 +177,14 @@ async def transaction(request: ApiRequest) -> ApiResponse:
     raw = await request.raw_body(limit)
     try:
         listed = parse_json(raw)
+        if listed is None:
+            listed = []
         if not isinstance(listed, list):
-            raise JsonError("json: cannot unmarshal object into Go value of type api.TxnOps")
+            raise JsonError(f"json: cannot unmarshal {json_kind(listed)} into Go value of type api.TxnOps")
         if len(listed) > MAX_TXN_OPS:
             text = f"Transaction contains too many operations ({len(listed)} > {MAX_TXN_OPS})"
             raise HttpError(413, text)
-        ops = [_one_op(one, position, request.agent.config.kv_max_value_size) for position, one in enumerate(listed)]
+        ops = [_one_op(one, request.agent.config.kv_max_value_size) for one in listed]
     except JsonError as error:
         raise HttpError(400, f"Failed to parse body: {error}") from None
     if any(is_write(op) for op in ops):

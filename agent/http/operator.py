@@ -4,9 +4,24 @@ from typing import Any
 
 import msgspec
 
-from agent.http.routing import ApiRequest, ApiResponse, HttpError, route
+from agent.http.routing import JSON, ApiRequest, ApiResponse, HttpError, route
+from model.durations import format_duration
+from model.gojson import JsonError, encode_json, from_json, parse_json, to_json
 from model.structs.catalog_rpc import DCSpecificRequest
-from model.structs.operator import AutopilotConfig, AutopilotSetConfigRequest, RaftRemovePeerRequest
+from model.structs.operator import (
+    DEFAULT_AUTOPILOT,
+    AutopilotConfig,
+    AutopilotHealthReply,
+    AutopilotServerState,
+    AutopilotSetConfigRequest,
+    AutopilotState,
+    RaftRemovePeerRequest,
+    TransferLeaderRequest,
+)
+
+SERF_STATUS = ("none", "alive", "leaving", "left", "failed")
+_UNHEALTHY = 429
+"""The status by which a load balancer or script sees that a server is not well."""
 
 
 @route("GET", "/v1/operator/raft/configuration")
@@ -19,16 +34,28 @@ async def raft_configuration(request: ApiRequest) -> Any:
 @route("DELETE", "/v1/operator/raft/peer")
 async def raft_peer(request: ApiRequest) -> ApiResponse:
     """Take a server out of Raft."""
-    address, server_id = request.param("address"), request.param("id")
-    if bool(address) == bool(server_id):
-        if address:
-            raise HttpError(400, "Must specify only one of ?id or ?address")
+    by_address, by_id = request.has("address"), request.has("id")
+    if by_address and by_id:
+        raise HttpError(400, "Must specify only one of ?id or ?address")
+    if not by_address and not by_id:
         raise HttpError(
             400, "Must specify either ?id with the server's ID or ?address with IP:port of peer to remove"
         )
-    args = RaftRemovePeerRequest(address=address, id=server_id, datacenter=request.datacenter)
-    await request.call("Operator.RaftRemovePeerByID" if server_id else "Operator.RaftRemovePeerByAddress", args)
+    args = RaftRemovePeerRequest(
+        address=request.param("address"),
+        id=request.param("id"),
+        datacenter=request.datacenter,
+        token=request.token,
+    )
+    await request.call("Operator.RaftRemovePeerByID" if by_id else "Operator.RaftRemovePeerByAddress", args)
     return ApiResponse()
+
+
+@route("PUT POST", "/v1/operator/raft/transfer-leader")
+async def transfer_leader(request: ApiRequest) -> Any:
+    """Hand leadership to another server: `?id`, or the one that is furthest."""
+    args = TransferLeaderRequest(id=request.param("id"), datacenter=request.datacenter, token=request.token)
+    return await request.call("Operator.TransferLeader", args)
 
 
 @route("GET", "/v1/operator/autopilot/configuration")
@@ -39,12 +66,97 @@ async def autopilot(request: ApiRequest) -> Any:
 
 @route("PUT", "/v1/operator/autopilot/configuration")
 async def set_autopilot(request: ApiRequest) -> bool:
-    """Change autopilot's settings."""
-    config = await request.body(AutopilotConfig, prefix="Error parsing autopilot config: ")
-    args = AutopilotSetConfigRequest(config=config, datacenter=request.datacenter)
+    """Change autopilot's settings; what the body leaves out gets its default."""
+    try:
+        config = parse_autopilot(await request.raw_body())
+    except JsonError as error:
+        raise HttpError(400, f"Error parsing autopilot config: {error}") from None
+    args = AutopilotSetConfigRequest(config=config, datacenter=request.datacenter, token=request.token)
     if request.has("cas"):
-        if not request.param("cas").isdigit():
-            raise HttpError(400, "Error parsing cas value")
-        config = msgspec.structs.replace(config, modify_index=int(request.param("cas")))
-        args = AutopilotSetConfigRequest(config=config, datacenter=request.datacenter, cas=True)
+        args = msgspec.structs.replace(
+            args, config=msgspec.structs.replace(config, modify_index=_cas(request)), cas=True
+        )
     return bool(await request.call("Operator.AutopilotSetConfiguration", args))
+
+
+def _cas(request: ApiRequest) -> int:
+    text = request.param("cas")
+    if not (text.isascii() and text.isdigit()):
+        raise HttpError(400, f'Error parsing cas value: strconv.ParseUint: parsing "{text}": invalid syntax')
+    if int(text) >= 1 << 64:
+        raise HttpError(400, f'Error parsing cas value: strconv.ParseUint: parsing "{text}": value out of range')
+    return int(text)
+
+
+def parse_autopilot(raw: bytes) -> AutopilotConfig:
+    """Autopilot's settings from JSON (camel or snake case) over the defaults. Raises JsonError."""
+    given = parse_json(raw)
+    if given is None:
+        return DEFAULT_AUTOPILOT
+    if isinstance(given, dict):
+        given = {**to_json(DEFAULT_AUTOPILOT), **given}
+    config = from_json(AutopilotConfig, given, style="agent")
+    for name, value, kind in (
+        ("MaxTrailingLogs", config.max_trailing_logs, "uint64"),
+        ("MinQuorum", config.min_quorum, "uint"),
+    ):
+        if not 0 <= value < 1 << 64:
+            field = f"Go struct field AutopilotConfiguration.{name} of type {kind}"
+            raise JsonError(f"json: cannot unmarshal number {value} into {field}")
+    return config
+
+
+@route("GET", "/v1/operator/autopilot/health")
+async def autopilot_health(request: ApiRequest) -> ApiResponse:
+    """How each server is; status 429 when one is not well."""
+    reply = await request.call("Operator.ServerHealth", DCSpecificRequest(**request.query_options()))
+    status = 200 if reply.healthy else _UNHEALTHY
+    return ApiResponse(encode_json(shown_health(reply), request.pretty), status, JSON)
+
+
+@route("GET", "/v1/operator/autopilot/state")
+async def autopilot_state(request: ApiRequest) -> Any:
+    """All that autopilot knows."""
+    return shown_state(await request.call("Operator.AutopilotState", DCSpecificRequest(**request.query_options())))
+
+
+def shown_health(reply: AutopilotHealthReply) -> dict[str, Any]:
+    """The servers' health as the API shows it."""
+    servers = []
+    for row in reply.servers or ():
+        known = 0 <= row.serf_status < len(SERF_STATUS)
+        servers.append({**to_json(row), "SerfStatus": SERF_STATUS[row.serf_status] if known else "unknown"})
+    return {"Healthy": reply.healthy, "FailureTolerance": reply.failure_tolerance, "Servers": servers}
+
+
+def shown_state(state: AutopilotState) -> dict[str, Any]:
+    """Autopilot's state as the API shows it: one flat object for each server."""
+    servers = {key: _shown_server(row) for key, row in (state.servers or {}).items()}
+    return {
+        "Healthy": state.healthy,
+        "FailureTolerance": state.failure_tolerance,
+        "OptimisticFailureTolerance": state.failure_tolerance,
+        "Servers": servers,
+        "Leader": state.leader,
+        "Voters": state.voters or [],
+    }
+
+
+def _shown_server(row: AutopilotServerState) -> dict[str, Any]:
+    server = row.server
+    return {
+        "ID": server.id,
+        "Name": server.name,
+        "Address": server.address,
+        "NodeStatus": server.node_status,
+        "Version": server.version,
+        "LastContact": format_duration(row.stats.last_contact),
+        "LastTerm": row.stats.last_term,
+        "LastIndex": row.stats.last_index,
+        "Healthy": row.health.healthy,
+        "StableSince": row.health.stable_since.rfc3339(),
+        "ReadReplica": server.node_type == "read-replica",
+        "Status": row.state,
+        "Meta": server.meta,
+        "NodeType": server.node_type,
+    }

@@ -9,6 +9,7 @@ from agent.http.routing import JSON, TEXT, ApiRequest, ApiResponse, HttpError, m
 from model.errors import QUERY_NOT_FOUND, RpcError
 from model.gojson import encode_json, to_json
 from model.structs.base import Meta
+from model.structs.catalog import CheckServiceNode
 from model.structs.catalog_rpc import DCSpecificRequest, QuerySource
 from model.structs.queries import (
     PreparedQuery,
@@ -19,8 +20,10 @@ from model.structs.queries import (
 
 
 def _refused(error: RpcError, request: ApiRequest, headers: bool = True) -> ApiResponse:
-    status = 404 if error.has(QUERY_NOT_FOUND) else 403 if error.has("Permission denied") else 500
-    text = QUERY_NOT_FOUND if status == 404 else error.text
+    status = 403 if error.has("Permission denied") else 500
+    if error.has(QUERY_NOT_FOUND) and not request.wants_cached:
+        status = 404
+    text = QUERY_NOT_FOUND if error.has(QUERY_NOT_FOUND) else error.text
     extra = meta_headers(Meta(), request, consistency=False) if headers else {}
     return ApiResponse(text.encode(), status, TEXT, extra)
 
@@ -40,6 +43,15 @@ async def create(request: ApiRequest) -> Any:
     return {"ID": await request.call("PreparedQuery.Apply", args)}
 
 
+def _flag(request: ApiRequest, name: str) -> bool:
+    text = request.param(name)
+    if text in ("", "0", "f", "F", "false", "FALSE", "False"):
+        return False
+    if text in ("1", "t", "T", "true", "TRUE", "True"):
+        return True
+    raise HttpError(500, f"Error parsing '{name}' value: strconv.ParseBool: parsing \"{text}\": invalid syntax")
+
+
 def _execute_request(request: ApiRequest, name: str) -> PreparedQueryExecuteRequest:
     options = request.query_options()
     limit = 0
@@ -54,17 +66,29 @@ def _execute_request(request: ApiRequest, name: str) -> PreparedQueryExecuteRequ
         limit=limit,
         source=source(request),
         agent=agent,
-        connect=request.param("connect") in ("1", "true"),
+        connect=_flag(request, "connect"),
         **options,
     )
 
 
-def _meta_fields(reply: Meta) -> dict[str, Any]:
+def _shown(row: CheckServiceNode) -> dict[str, Any]:
+    """An instance that a query found. Unlike other answers, this one shows lists that were never set as null."""
+    body: dict[str, Any] = to_json(row)
+    if row.service is not None and row.service.tags is None:
+        body["Service"]["Tags"] = None
+    body["Checks"] = body["Checks"] or None
+    for check, shown in zip(row.checks or (), body["Checks"] or (), strict=True):
+        if check.service_tags is None:
+            shown["ServiceTags"] = None
+    return body
+
+
+def _meta_fields(reply: Meta, request: ApiRequest) -> dict[str, Any]:
     return {
         "Index": 1,
         "LastContact": reply.last_contact,
         "KnownLeader": reply.known_leader,
-        "ConsistencyLevel": "leader",
+        "ConsistencyLevel": request.consistency_mode,
         "NotModified": False,
         "Backend": 0,
         "ResultsFilteredByACLs": reply.results_filtered_by_acls,
@@ -77,22 +101,23 @@ async def read(request: ApiRequest) -> ApiResponse:
     name, _, verb = request.rest.rpartition("/")
     try:
         if name and verb == "execute":
-            reply = await request.call("PreparedQuery.Execute", _execute_request(request, name))
+            args = _execute_request(request, name)
+            reply = await request.cached_call("PreparedQuery.Execute", args, fresh=False)
             body = {
                 "Service": reply.service,
-                "Nodes": to_json(reply.nodes or []),
+                "Nodes": [_shown(row) for row in reply.nodes or []],
                 "DNS": to_json(reply.dns),
-                "Datacenter": reply.datacenter or request.agent.config.datacenter,
+                "Datacenter": "" if reply.peer_name else reply.datacenter or request.agent.config.datacenter,
                 "PeerName": reply.peer_name,
                 "Failovers": reply.failovers,
-                **_meta_fields(reply),
+                **_meta_fields(reply, request),
             }
         elif name and verb == "explain":
             reply = await request.call("PreparedQuery.Explain", _execute_request(request, name))
-            body = {"Query": to_json(reply.query), **_meta_fields(reply)}
+            body = {"Query": to_json(reply.query), **_meta_fields(reply, request)}
         else:
-            args = PreparedQuerySpecificRequest(query_id=request.rest, **request.query_options())
-            found = await request.call("PreparedQuery.Get", args)
+            wanted = PreparedQuerySpecificRequest(query_id=request.rest, **request.query_options())
+            found = await request.call("PreparedQuery.Get", wanted)
             return request.json(found.queries or [], found)
     except RpcError as error:
         return _refused(error, request)
@@ -100,9 +125,16 @@ async def read(request: ApiRequest) -> ApiResponse:
     return ApiResponse(encode_json(body, request.pretty), 200, JSON, headers)
 
 
+def _refuse_verb(request: ApiRequest) -> None:
+    """What a query finds can only be read."""
+    if request.rest.rpartition("/")[2] in ("execute", "explain"):
+        raise HttpError(405, f"method {request.method} not allowed", {"Allow": "GET"})
+
+
 @route("PUT", "/v1/query/", prefix=True)
 async def update(request: ApiRequest) -> ApiResponse:
     """Change a query."""
+    _refuse_verb(request)
     query = msgspec.structs.replace(await request.body(PreparedQuery), id=request.rest)
     try:
         args = PreparedQueryRequest(op="update", query=query, datacenter=request.datacenter)

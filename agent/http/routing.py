@@ -4,9 +4,11 @@ A handler is `async def handler(request: ApiRequest) -> ApiResponse | value`, re
 `@route("GET", "/v1/kv/", prefix=True)`. A plain value is answered as JSON; `HttpError` becomes Consul's plain text.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from agent.cache import Wanted
 from model.codec import Wire
 from model.durations import SECOND, DurationError, parse_duration
 from model.gojson import JsonError, Style, decode_json, encode_json
@@ -67,6 +69,8 @@ class ApiRequest:
         self.remote = remote
         self.rest = ""
         """What follows the prefix of a prefix route."""
+        self.cache_headers: dict[str, str] = {}
+        """What the answer says about the agent's cache, once that was asked."""
         self._read_body = read_body
 
     def param(self, name: str, default: str = "") -> str:
@@ -112,7 +116,7 @@ class ApiRequest:
         stale, consistent = self.has("stale"), self.has("consistent")
         if stale and consistent:
             raise HttpError(400, "Cannot specify ?stale with ?consistent, conflicting semantics.")
-        if self.has("cached") and consistent:
+        if self.wants_cached and consistent:
             raise HttpError(400, "Cannot specify ?cached with ?consistent, conflicting semantics.")
         if self.has("max_stale"):
             try:
@@ -122,16 +126,59 @@ class ApiRequest:
             if consistent:
                 raise HttpError(400, "Cannot specify ?stale with ?consistent, conflicting semantics.")
             stale = True
+        self.accepted()
+        return {"allow_stale": stale, "require_consistent": consistent}
+
+    @property
+    def wants_cached(self) -> bool:
+        """Whether `?cached` is there, with whatever value, and the agent may answer from its cache."""
+        return self.has("cached") and self.agent.config.http.use_cache
+
+    @property
+    def consistency_mode(self) -> str:
+        """How consistent the answer is, as it tells."""
+        return "consistent" if self.has("consistent") else "stale" if self.has("stale") else "leader"
+
+    def accepted(self) -> Wanted:
+        """How old a cached answer may be, from `Cache-Control`. Raises HttpError 400."""
+        seconds: dict[str, int] = {}
+        must_revalidate = False
         for directive in self.headers.get("Cache-Control", "").split(","):
             key, _, value = directive.strip().partition("=")
-            if key in ("max-age", "stale-if-error") and not value.isdigit():
-                raise HttpError(400, "Invalid Cache-Control header.")
-        return {"allow_stale": stale, "require_consistent": consistent}
+            if key in ("max-age", "stale-if-error"):
+                if not re.fullmatch(r"[+-]?[0-9]{1,9}", value):
+                    raise HttpError(400, "Invalid Cache-Control header.")
+                seconds[key] = int(value)
+            must_revalidate = must_revalidate or key == "must-revalidate"
+        age = seconds.get("max-age")
+        limit = age if age is not None and age >= 0 else None
+        return Wanted(limit, must_revalidate, max(0, seconds.get("stale-if-error", 0)))
+
+    async def cached_call(self, method: str, args: Any, fresh: bool = True) -> Any:
+        """Ask the cluster, or with `?cached` the agent's cache. `fresh` answers are kept up in the background."""
+        if not self.wants_cached:
+            return await self.call(method, args)
+        config = self.agent.config
+        if fresh:
+            answer = await self.agent.cache.fresh(method, args, config.default_query_time, config.max_query_time)
+        else:
+            answer = await self.agent.cache.plain(method, args, self.accepted())
+        self.cache_headers = {"X-Cache": "HIT" if answer.hit else "MISS"}
+        if answer.hit:
+            self.cache_headers["Age"] = str(int(answer.age))
+        return answer.reply
 
     def query_options(self) -> dict[str, Any]:
         """The options of a read as fields of `model.structs.base.Query`, and the datacenter. Raises HttpError 400."""
-        options = self.consistency()
-        options["token"] = self.token
+        options = {**self.consistency(), "token": self.token, **self.waiting()}
+        if self.has("filter"):
+            options["filter"] = self.param("filter")
+        options["datacenter"] = self.datacenter
+        return options
+
+    def waiting(self) -> dict[str, Any]:
+        """`?index` and `?wait` as fields of a read. Raises HttpError 400."""
+        options: dict[str, Any] = {}
         if self.has("wait"):
             try:
                 options["max_query_time"] = max(0, parse_duration(self.param("wait")))
@@ -142,9 +189,6 @@ class ApiRequest:
             if not (text.isascii() and text.isdigit() and int(text) < 1 << 64):
                 raise HttpError(400, "Invalid index")
             options["min_query_index"] = int(text)
-        if self.has("filter"):
-            options["filter"] = self.param("filter")
-        options["datacenter"] = self.datacenter
         return options
 
     def node_meta(self) -> dict[str, str] | None:
@@ -178,10 +222,9 @@ def meta_headers(meta: Meta, request: ApiRequest, consistency: bool = True, back
         "X-Consul-LastContact": str(meta.last_contact * 1000 // SECOND),
     }
     if consistency:
-        mode = "consistent" if request.has("consistent") else "stale" if request.has("stale") else "leader"
-        headers["X-Consul-Effective-Consistency"] = mode
+        headers["X-Consul-Effective-Consistency"] = request.consistency_mode
     headers["X-Consul-Query-Backend"] = backend or "blocking-query"
-    return headers
+    return {**headers, **request.cache_headers}
 
 
 Handler = Callable[[ApiRequest], Awaitable[Any]]
@@ -201,9 +244,13 @@ class RouteTable:
     def __init__(self) -> None:
         self._exact: dict[str, Route] = {}
         self._prefixes: dict[str, Route] = {}
+        self._longest_prefix = 0
 
     def add(self, method: str, path: str, handler: Handler, prefix: bool) -> None:
-        """Register a handler."""
+        """Register a handler. A prefix ends with a slash."""
+        if prefix:
+            assert path.endswith("/"), path
+            self._longest_prefix = max(self._longest_prefix, len(path))
         table = self._prefixes if prefix else self._exact
         route = table.setdefault(path, Route(path, prefix, {}))
         route.handlers[method] = handler
@@ -214,9 +261,10 @@ class RouteTable:
         if route is not None:
             return route, ""
         best = None
-        for prefix, candidate in self._prefixes.items():
-            if path.startswith(prefix) and (best is None or len(prefix) > len(best.path)):
-                best = candidate
+        slash = path.find("/")
+        while 0 <= slash < self._longest_prefix:
+            best = self._prefixes.get(path[: slash + 1], best)
+            slash = path.find("/", slash + 1)
         return (best, path[len(best.path) :]) if best is not None else None
 
     def routes(self) -> list[Route]:

@@ -1,4 +1,4 @@
-"""The HTTP server: aiohttp in front of the route table, with Go's manners around it.
+"""The HTTP server: plain requests by `front`, others by aiohttp, both into the route table with Go's manners around it.
 
 Paths are cleaned as Go's mux does it, unknown ones get Consul's texts, errors are plain text. Bodies, headers and times
 are bounded.
@@ -20,14 +20,19 @@ from agent.http import (
     catalog,
     config_entries,
     connect,
+    disabled,
+    discovery_chain,
     intentions,
     internal,
+    keyring,
     kv,
+    monitor,
     operator,
     query,
     session,
     snapshot,
 )
+from agent.http.front import Doors, Incoming, Outgoing
 from agent.http.routing import JSON, ROUTES, TEXT, ApiRequest, ApiResponse, HttpError, missing_slash_paths
 from model.errors import ACL_NOT_FOUND, PERMISSION_DENIED, RATE_LIMITED, RpcError
 from model.gojson import encode_json
@@ -38,8 +43,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("lictor.agent.http")
 
-MODULES = (agent_api, catalog, config_entries, connect, intentions, internal, kv, operator, query, session, snapshot)
+MODULES = (
+    *(agent_api, catalog, config_entries, connect, disabled, discovery_chain, intentions, internal, keyring, kv),
+    *(monitor, operator, query, session, snapshot),
+)
 NOT_FOUND_API = "Invalid URL path: not a recognized HTTP API endpoint\n"
+_NOT_FOUND_API_BODY = NOT_FOUND_API.encode()
 NOT_FOUND = "Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'\n"
 MAX_CONNECTIONS_PER_CLIENT = 200
 READ_TIMEOUT = 30.0
@@ -52,7 +61,17 @@ class HttpServer:
 
     def __init__(self, agent: "Agent") -> None:
         self._agent = agent
-        self._runner: web.ServerRunner | None = None
+        limit = agent.config.http.max_header_bytes or 1 << 20
+        self._aiohttp = web.Server(
+            self._handle,
+            access_log=None,
+            keepalive_timeout=75.0,
+            max_field_size=min(limit, 1 << 16),
+            max_line_size=1 << 16,
+            lingering_time=2.0,
+        )
+        self._doors = Doors(self.respond, _within_limit, self._aiohttp, limit)
+        self._listeners: list[asyncio.Server] = []
         self._redirects = missing_slash_paths(ROUTES)
         self._per_client: Counter[str] = Counter()
         http = agent.config.http
@@ -62,61 +81,65 @@ class HttpServer:
 
     async def start(self, addresses: list[str], port: int) -> None:
         """Listen. Raises OSError when the port is in use."""
-        limit = self._agent.config.http.max_header_bytes or 1 << 20
-        server = web.Server(
-            self._handle,
-            access_log=None,
-            keepalive_timeout=75.0,
-            max_field_size=min(limit, 1 << 16),
-            max_line_size=1 << 16,
-            lingering_time=2.0,
-        )
-        self._runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_TIMEOUT)
-        await self._runner.setup()
+        loop = asyncio.get_running_loop()
         for address in addresses:
             if address.startswith("unix://"):
-                await web.UnixSite(self._runner, address[len("unix://") :]).start()
+                listener = await loop.create_unix_server(self._doors, address[len("unix://") :], backlog=1024)
             else:
-                await web.TCPSite(self._runner, address, port, backlog=1024).start()
+                listener = await loop.create_server(self._doors, address, port, backlog=1024)
+            self._listeners.append(listener)
 
     async def stop(self) -> None:
         """Close the port; answers under way get a moment."""
-        if self._runner is not None:
-            await self._runner.shutdown()
-            await self._runner.cleanup()
+        for listener in self._listeners:
+            listener.close()
+        self._aiohttp.pre_shutdown()
+        await asyncio.gather(self._doors.close(SHUTDOWN_TIMEOUT), self._aiohttp.shutdown(SHUTDOWN_TIMEOUT))
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """A request that aiohttp has read."""
+
+        async def read_body(limit: int) -> bytes:
+            return await _read_body(request, limit)
+
+        incoming = Incoming(request.method, request.raw_path, request.headers, request.remote or "", read_body)
+        answer, headers, gzip = await self.respond(incoming)
+        if answer.stream is not None:
+            return await self._stream(request, answer, headers)
+        response = web.Response(body=answer.body, status=answer.status, headers=headers)
+        if not answer.content_type:
+            response.headers.pop("Content-Type", None)
+        if gzip:
+            response.enable_compression(web.ContentCoding.gzip)
+        return response
+
+    async def respond(self, request: Incoming) -> Outgoing:
+        """The answer to a request, whatever it may be; raises only CancelledError and ConnectionError."""
         try:
             answer = await self._answer(request)
         except HttpError as error:
             answer = ApiResponse(error.text.encode("utf-8", "replace"), error.status, TEXT, error.headers)
         except RpcError as error:
             answer = rpc_error(error)
-            if request.method == "GET" and request.path.startswith(_META_ON_ERRORS):
+            if request.method == "GET" and request.target.startswith(_META_ON_ERRORS):
                 answer.headers.update(FAILED_READ)
         except asyncio.CancelledError:
             raise
         except ConnectionError:
             raise
         except Exception:
-            log.exception("%s %s failed", request.method, request.path)
+            log.exception("%s %s failed", request.method, request.target)
             answer = ApiResponse(b"internal error", 500, TEXT)
         headers = {**self._headers, **answer.headers}
-        known = answer.status != 301 and answer.body != NOT_FOUND_API.encode()
-        if known and request.path.startswith("/v1/"):
+        if answer.status != 301 and answer.body != _NOT_FOUND_API_BODY and request.target.startswith("/v1/"):
             headers.setdefault("X-Consul-Default-Acl-Policy", "allow")
         if answer.content_type:
             headers["Content-Type"] = answer.content_type
-        if answer.stream is not None:
-            return await self._stream(request, answer, headers)
-        response = web.Response(body=answer.body, status=answer.status, headers=headers)
-        if not answer.content_type:
-            response.headers.pop("Content-Type", None)
+        gzip = False
         if answer.content_type == JSON and len(answer.body) > 1024:
-            response.headers["Vary"] = "Accept-Encoding"
-            if "gzip" in request.headers.get("Accept-Encoding", ""):
-                response.enable_compression(web.ContentCoding.gzip)
-        return response
+            headers["Vary"] = "Accept-Encoding"
+            gzip = "gzip" in request.headers.get("Accept-Encoding", "")
+        return Outgoing(answer, headers, gzip)
 
     async def _stream(
         self, request: web.BaseRequest, answer: ApiResponse, headers: dict[str, str]
@@ -125,6 +148,8 @@ class HttpServer:
         await response.prepare(request)
 
         async def write(data: bytes) -> None:
+            if request.transport is None or request.transport.is_closing():
+                raise ConnectionResetError("the client is gone")
             async with asyncio.timeout(READ_TIMEOUT):
                 await response.write(data)
 
@@ -133,8 +158,8 @@ class HttpServer:
         await response.write_eof()
         return response
 
-    async def _answer(self, request: web.BaseRequest) -> ApiResponse:
-        raw_path, _, raw_query = request.raw_path.partition("?")
+    async def _answer(self, request: Incoming) -> ApiResponse:
+        raw_path, _, raw_query = request.target.partition("?")
         path = _decode_path(raw_path, self._agent.config.disable_http_unprintable_char_filter)
         redirect = self._cleaned(path)
         if redirect is not None:
@@ -161,8 +186,8 @@ class HttpServer:
             path,
             _parse_query(raw_query),
             request.headers,
-            lambda limit: _read_body(request, limit),
-            request.remote or "",
+            request.read_body,
+            request.remote,
         )
         api.rest = rest
         if path.startswith(_WITHOUT_NAMESPACES) and path != "/v1/catalog/datacenters":
@@ -172,9 +197,9 @@ class HttpServer:
             return result
         return ApiResponse(encode_json(result, api.pretty), 200, JSON)
 
-    def _may_write(self, request: web.BaseRequest) -> bool:
+    def _may_write(self, request: Incoming) -> bool:
         try:
-            address = ipaddress.ip_address(request.remote or "")
+            address = ipaddress.ip_address(request.remote)
         except ValueError:
             return True  # A unix socket.
         return any(address in network for network in self._networks)
@@ -190,7 +215,7 @@ class HttpServer:
             return cleaned
         return None
 
-    def _page(self, request: web.BaseRequest, path: str) -> ApiResponse:
+    def _page(self, request: Incoming, path: str) -> ApiResponse:
         config = self._agent.config
         base = "/" + config.ui_path.strip("/") + "/"
         if config.ui:
@@ -216,7 +241,15 @@ def rpc_error(error: RpcError) -> ApiResponse:
     return ApiResponse(error.text.encode("utf-8", "replace"), status, TEXT)
 
 
-_META_ON_ERRORS = ("/v1/catalog/", "/v1/health/", "/v1/session/", "/v1/coordinate/", "/v1/connect/intentions")
+_META_ON_ERRORS = (
+    "/v1/catalog/",
+    "/v1/health/",
+    "/v1/session/",
+    "/v1/coordinate/",
+    "/v1/connect/intentions",
+    "/v1/discovery-chain/",
+    "/v1/internal/ui/",
+)
 FAILED_READ = {
     "X-Consul-Index": "1",
     "X-Consul-KnownLeader": "false",
@@ -290,9 +323,15 @@ async def _read_body(request: web.BaseRequest, limit: int) -> bytes:
     return bytes(body)
 
 
+def _within_limit(body: bytes, limit: int) -> bytes:
+    if len(body) > limit:
+        raise _too_large(limit, len(body))
+    return body
+
+
 def _too_large(limit: int, size: int) -> HttpError:
     return HttpError(
         413,
         f"Request body({size} bytes) too large, max size: {limit} bytes. "
-        "See https://www.consul.io/docs/agent/options.html#kv_max_value_size.",
+        "See https://www.consul.io/docs/agent/config/config-files#kv_max_value_size.",
     )

@@ -6,7 +6,7 @@ import msgspec
 
 from agent.http.routing import JSON, ApiRequest, ApiResponse, HttpError, meta_headers, route
 from model.durations import SECOND
-from model.gojson import JsonError, decode_json, encode_json
+from model.gojson import JsonError, encode_json, from_json, parse_json
 from model.structs.base import Empty
 from model.structs.catalog_rpc import DCSpecificRequest, NodeSpecificRequest
 from model.structs.coordinate import CoordinateUpdateRequest
@@ -14,20 +14,19 @@ from model.structs.session import Session, SessionRequest, SessionSpecificReques
 
 DEFAULT_LOCK_DELAY = 15 * SECOND
 SMALL_DELAY = 1000
+"""A lock delay below this counts seconds, in whatever unit it was given; negative ones do, too."""
+MIN_DELAY = -(1 << 63)
 
 
 @route("PUT", "/v1/session/create")
 async def create(request: ApiRequest) -> Any:
     """Make a session of this node (or of another one) and return its ID."""
     session = await _session(request)
-    agent = request.agent
-    if not session.node:
-        session = msgspec.structs.replace(session, node=agent.config.node_name)
     if session.node_checks is None and session.checks is None:
         session = msgspec.structs.replace(session, node_checks=["serfHealth"])
     delay = session.lock_delay
-    if 0 < delay < SMALL_DELAY:
-        delay *= SECOND
+    if delay < SMALL_DELAY:
+        delay = max(delay * SECOND, MIN_DELAY)
     session = msgspec.structs.replace(session, lock_delay=delay, id="")
     args = SessionRequest(op="create", session=session, datacenter=request.datacenter)
     return {"ID": await request.call("Session.Apply", args)}
@@ -35,16 +34,17 @@ async def create(request: ApiRequest) -> Any:
 
 async def _session(request: ApiRequest) -> Session:
     raw = await request.raw_body()
-    base = Session(lock_delay=DEFAULT_LOCK_DELAY)
+    base = Session(lock_delay=DEFAULT_LOCK_DELAY, node=request.agent.config.node_name)
     if not raw.strip() or raw.strip() == b"null":
         return base
     try:
-        given = decode_json(Session, raw, unknown="ignore")
+        body = parse_json(raw)
+        given = from_json(Session, body, unknown="ignore")
     except JsonError as error:
         raise HttpError(400, f"Request decode failed: {error}") from None
-    if b"lockdelay" not in raw.lower() and b"lock_delay" not in raw.lower():
-        given = msgspec.structs.replace(given, lock_delay=DEFAULT_LOCK_DELAY)
-    return given
+    named = {key.lower() for key, value in body.items() if value is not None}
+    missing = {field: getattr(base, field) for field in ("lock_delay", "node") if field.replace("_", "") not in named}
+    return msgspec.structs.replace(given, **missing)
 
 
 @route("PUT", "/v1/session/destroy/", prefix=True)
@@ -96,15 +96,22 @@ async def node_sessions(request: ApiRequest) -> ApiResponse:
     return request.json(reply.sessions or [], reply, consistency=False)
 
 
+def _require_coordinates(request: ApiRequest) -> None:
+    if request.agent.config.disable_coordinates:
+        raise HttpError(401, "Coordinate support disabled")
+
+
 @route("GET", "/v1/coordinate/datacenters")
 async def coordinate_datacenters(request: ApiRequest) -> Any:
     """Where the servers of each datacenter are."""
+    _require_coordinates(request)
     return await request.call("Coordinate.ListDatacenters", Empty())
 
 
 @route("GET", "/v1/coordinate/nodes")
 async def coordinate_nodes(request: ApiRequest) -> ApiResponse:
     """Where all nodes are."""
+    _require_coordinates(request)
     reply = await request.call("Coordinate.ListNodes", DCSpecificRequest(**request.query_options()))
     segment = request.param("segment")
     rows = [row for row in reply.coordinates or [] if not request.has("segment") or row.segment == segment]
@@ -114,6 +121,7 @@ async def coordinate_nodes(request: ApiRequest) -> ApiResponse:
 @route("GET", "/v1/coordinate/node/", prefix=True)
 async def coordinate_node(request: ApiRequest) -> ApiResponse:
     """Where one node is."""
+    _require_coordinates(request)
     args = NodeSpecificRequest(node=request.rest, **request.query_options())
     reply = await request.call("Coordinate.Node", args)
     headers = meta_headers(reply, request, consistency=False)
@@ -125,6 +133,7 @@ async def coordinate_node(request: ApiRequest) -> ApiResponse:
 @route("PUT", "/v1/coordinate/update")
 async def coordinate_update(request: ApiRequest) -> ApiResponse:
     """Note where a node is."""
+    _require_coordinates(request)
     args = await request.body(CoordinateUpdateRequest)
     if not args.datacenter:
         args = msgspec.structs.replace(args, datacenter=request.agent.config.datacenter)

@@ -15,6 +15,17 @@ class CoordinateVector(Wire, frozen=True):
     vec: list[float] | None = None
 
 
+def distance(here: CoordinateVector, there: CoordinateVector) -> float:
+    """The estimated round-trip time between two coordinates, in seconds."""
+    a, b = here.vec or [], there.vec or []
+    if len(a) != len(b):
+        return float("inf")
+    plane = sum((x - y) ** 2 for x, y in zip(a, b, strict=True)) ** 0.5
+    raw: float = plane + here.height + there.height
+    adjusted = raw + here.adjustment + there.adjustment
+    return adjusted if adjusted > 0 else raw
+
+
 class Coordinate(Wire, frozen=True):
     """The coordinate of one node in one network segment."""
 

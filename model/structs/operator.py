@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from model.codec import HIDDEN, OMIT, Duration, Name, ReadableDuration, Wire
+from model.durations import MILLISECOND, SECOND
 from model.gotime import ZERO_TIME, GoTime
 from model.structs.base import Meta, Query
 from model.structs.catalog import PeeredServiceName
@@ -49,6 +50,20 @@ class RaftRemovePeerRequest(Wire, frozen=True):
     token: Annotated[str, HIDDEN] = ""
 
 
+class TransferLeaderRequest(Wire, frozen=True):
+    """Arguments of `Operator.TransferLeader`; without an ID the leader chooses who is next."""
+
+    datacenter: str = ""
+    id: str = ""
+    token: Annotated[str, HIDDEN] = ""
+
+
+class TransferLeaderResponse(Wire, frozen=True):
+    """Answer of `Operator.TransferLeader`."""
+
+    success: bool = False
+
+
 class RaftStats(Wire, frozen=True):
     """Answer of `Status.RaftStats`."""
 
@@ -70,6 +85,15 @@ class AutopilotConfig(Wire, frozen=True):
     upgrade_version_tag: str = ""
     create_index: int = 0
     modify_index: int = 0
+
+
+DEFAULT_AUTOPILOT = AutopilotConfig(
+    cleanup_dead_servers=True,
+    last_contact_threshold=200 * MILLISECOND,
+    max_trailing_logs=250,
+    server_stabilization_time=10 * SECOND,
+)
+"""What holds where neither an operator nor the agents' configuration says otherwise."""
 
 
 class AutopilotSetConfigRequest(Wire, frozen=True):

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from model.codec import OMIT, Float32, ReadableDuration, Wire
+from model.codec import OMIT, Duration, Float32, ReadableDuration, Wire
 
 
 class HTTPHeaderModifiers(Wire, frozen=True):
@@ -114,7 +114,7 @@ class CookieConfig(Wire, frozen=True):
 
     path: Annotated[str, OMIT] = ""
     session: Annotated[bool, OMIT] = False
-    ttl: Annotated[ReadableDuration, OMIT] = 0
+    ttl: Annotated[Duration, OMIT] = 0
 
 
 class HashPolicy(Wire, frozen=True):

@@ -1,13 +1,21 @@
 """ConfigEntry: reading and writing configuration entries."""
 
+from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
+from mesh import default_rules, gateway_rules, traffic_rules
 from mesh import intentions as intention_logic
 from model.commands import CommandType
 from model.errors import RpcError
-from model.structs.config_entries import ProxyConfigEntry, ServiceConfigEntry, ServiceIntentionsConfigEntry
+from model.structs.config_entries import (
+    ExportedServicesConfigEntry,
+    IngressGatewayConfigEntry,
+    MeshConfigEntry,
+    ProxyConfigEntry,
+    ServiceConfigEntry,
+    ServiceIntentionsConfigEntry,
+    TerminatingGatewayConfigEntry,
+)
 from model.structs.config_rpc import (
     CONFIG_ENTRY_KINDS,
     ConfigEntryDeleteResponse,
@@ -19,27 +27,34 @@ from model.structs.config_rpc import (
     IndexedGenericConfigEntries,
     kind_of,
 )
+from model.structs.routing import ServiceResolverConfigEntry, ServiceRouterConfigEntry, ServiceSplitterConfigEntry
 from model.tables import Watch
 from server.endpoints.context import Context, propose, read, write
 from server.endpoints.intentions import check_entry
 
 
+def _normal_intentions(entry: ServiceIntentionsConfigEntry) -> ServiceIntentionsConfigEntry:
+    check_entry(entry)
+    return intention_logic.normal(entry)
+
+
+_NORMAL: dict[type, Callable[[Any], Any]] = {
+    ServiceConfigEntry: default_rules.normal_service_defaults,
+    ProxyConfigEntry: default_rules.normal_proxy_defaults,
+    ExportedServicesConfigEntry: default_rules.normal_exported_services,
+    MeshConfigEntry: lambda entry: entry,
+    ServiceIntentionsConfigEntry: _normal_intentions,
+    ServiceRouterConfigEntry: traffic_rules.normal_router,
+    ServiceSplitterConfigEntry: traffic_rules.normal_splitter,
+    ServiceResolverConfigEntry: traffic_rules.normal_resolver,
+    IngressGatewayConfigEntry: gateway_rules.normal_ingress,
+    TerminatingGatewayConfigEntry: gateway_rules.normal_terminating,
+}
+
+
 def normal(entry: Any) -> Any:
-    """An entry as it is stored. Raises RpcError when it is not well formed."""
-    if isinstance(entry, ServiceIntentionsConfigEntry):
-        check_entry(entry)
-        return intention_logic.normal(entry)
-    if isinstance(entry, ProxyConfigEntry):
-        if entry.name not in ("", "global"):
-            raise RpcError(f'invalid name ("{entry.name}"), only "global" is supported')
-        return msgspec.structs.replace(entry, kind="proxy-defaults", name="global")
-    if not getattr(entry, "name", "mesh"):
-        raise RpcError("Name is required")
-    if isinstance(entry, ServiceConfigEntry):
-        return msgspec.structs.replace(entry, kind="service-defaults", protocol=entry.protocol.lower())
-    if hasattr(entry, "kind"):
-        return msgspec.structs.replace(entry, kind=kind_of(entry))
-    return entry
+    """An entry as it is stored. Raises RpcError when it is not well formed by itself."""
+    return _NORMAL[type(entry)](entry)
 
 
 @write("ConfigEntry.Apply")
@@ -58,8 +73,11 @@ async def delete(context: Context, args: ConfigEntryRequest) -> ConfigEntryDelet
     """Remove an entry."""
     if args.entry is None:
         raise RpcError("missing config entry")
+    if isinstance(args.entry, ProxyConfigEntry):
+        default_rules.check_proxy_defaults_name(args.entry.name)
     op = args.op if args.op in ("delete", "delete-cas") else "delete"
-    done = await propose(context, CommandType.CONFIG_ENTRY, ConfigEntryRequest(op=op, entry=args.entry))
+    request = ConfigEntryRequest(op=op, datacenter=args.datacenter or context.datacenter, entry=args.entry)
+    done = await propose(context, CommandType.CONFIG_ENTRY, request)
     return ConfigEntryDeleteResponse(deleted=bool(done))
 
 

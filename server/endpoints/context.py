@@ -23,12 +23,13 @@ from server.raft.driver import Server
 
 
 class Limits(NamedTuple):
-    """Times in seconds that bound calls: of a blocking read without `wait`, of any blocking read, and for how long a
-    call is held back while there is no leader."""
+    """Times in seconds that bound calls: of a blocking read without `wait`, of any blocking read, for how long a
+    call is held back while there is no leader; and the shortest TTL of a session."""
 
     default_query_time: float = 300.0
     max_query_time: float = 600.0
     hold_timeout: float = 7.0
+    min_session_ttl: float = 10.0
 
 
 class ServerMember(NamedTuple):
@@ -44,6 +45,7 @@ class ServerMember(NamedTuple):
     version: str = ""
     raft_version: int = 3
     meta: dict[str, str] | None = None
+    read_replica: bool = False
 
 
 class Raft(Protocol):
@@ -57,6 +59,12 @@ class Raft(Protocol):
 
     async def remove_server(self, server_id: str, timeout: float = 30.0) -> None:
         """Take a server out of the configuration."""
+
+    async def add_server(self, server: Server, timeout: float = 30.0) -> None:
+        """Add a server, or change its address or its right to vote."""
+
+    async def transfer_leadership(self, target: str | None = None, timeout: float = 10.0) -> None:
+        """Hand leadership to another voter: `target`, or the one that is furthest."""
 
     @property
     def is_leader(self) -> bool:
@@ -146,6 +154,12 @@ class Context(Protocol):
 
     def server_members(self) -> list[ServerMember]:
         """The servers of this datacenter in the gossip pool."""
+
+    def members_alive(self) -> list[str]:
+        """The names of the living members of this datacenter's gossip pool, clients too."""
+
+    def force_leave(self, name: str) -> None:
+        """Declare to the gossip pool that a failed member has left."""
 
     async def lead_again(self) -> None:
         """Begin the leader's duties anew on a state that was replaced; returns once they are taken up."""

@@ -3,13 +3,21 @@
 from model.errors import RpcError
 from model.structs.base import Empty
 from model.structs.catalog_rpc import DCSpecificRequest, NodeSpecificRequest
-from model.structs.coordinate import Coordinate, CoordinateUpdateRequest, DatacenterMap, IndexedCoordinates
+from model.structs.coordinate import (
+    Coordinate,
+    CoordinateUpdateRequest,
+    CoordinateVector,
+    DatacenterMap,
+    IndexedCoordinates,
+)
 from model.tables import Watch
 from server.endpoints.authorizer import Authorizer, authorizer
 from server.endpoints.context import Context, local, read, write
 from server.state.small_tables import is_valid
 
 DIMENSIONS = 8
+ORIGIN = CoordinateVector(error=1.5, height=1e-5, vec=[0.0] * DIMENSIONS)
+"""Where every node begins, before it has measured anything."""
 MAX_WAITING = 5 * 128
 """Updates that wait for the next batch; more of them are dropped, as the next report comes soon."""
 
@@ -35,7 +43,9 @@ async def update(context: Context, args: CoordinateUpdateRequest) -> Empty:
 async def list_datacenters(context: Context, args: Empty) -> list[DatacenterMap]:
     """The coordinates of the servers of each datacenter."""
     store = context.fsm.store
-    rows = [row for member in context.server_members() for row in store.coordinates.of_node(member.name)[0]]
+    rows: list[Coordinate] = []
+    for member in context.server_members():
+        rows += store.coordinates.of_node(member.name)[0] or [Coordinate(node=member.name, coord=ORIGIN)]
     return [DatacenterMap(datacenter=context.datacenter, area_id="wan", coordinates=rows)]
 
 

@@ -12,8 +12,8 @@ from server.endpoints.query import run_read
 from server.raft.errors import NotLeader, RaftError
 
 ENDPOINTS = (
-    *("catalog", "config_entries", "connect_ca", "coordinate", "health", "intentions", "internal"),
-    *("kvs", "operator", "prepared_query", "session", "status", "txn"),
+    *("catalog", "config_entries", "connect_ca", "coordinate", "discovery_chain", "health", "intentions", "internal"),
+    *("keyring", "kvs", "operator", "prepared_query", "session", "status", "txn"),
 )
 """The modules of this package whose import registers endpoints."""
 
@@ -72,14 +72,13 @@ async def _on_leader(context: Context, method: str, args: Wire, may_forward: boo
     deadline = loop.time() + hold
     while True:
         raft = context.raft
-        leader = raft.leader
         if raft.is_leader:
             if raft.ready_for_reads:
                 try:
                     return await _here(context, method, args)
                 except NotLeader:
                     pass
-        elif leader is not None and leader.address and may_forward:
+        elif may_forward and (leader := raft.leader) is not None and leader.address:
             try:
                 return await context.forward(method, args, leader.address)
             except RpcError as error:

@@ -22,7 +22,8 @@ async def apply(context: Context, args: KVSRequest) -> bool:
     if args.op == "lock" and not store.kv.may_lock(key, store.clock()):
         return False
     try:
-        result = await propose(context, CommandType.KVS, msgspec.structs.replace(args, token=""))
+        without_token = msgspec.structs.replace(args, token="") if args.token else args
+        result = await propose(context, CommandType.KVS, without_token)
     except RpcError as error:
         raise RpcError(f"raft apply failed: {error.text}") from None
     return bool(result)

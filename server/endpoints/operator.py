@@ -3,7 +3,6 @@
 import msgspec
 
 from model.commands import CommandType
-from model.durations import MILLISECOND, SECOND
 from model.errors import RpcError
 from model.structs.base import Empty
 from model.structs.catalog_rpc import DCSpecificRequest
@@ -15,17 +14,13 @@ from model.structs.operator import (
     RaftConfigurationResponse,
     RaftRemovePeerRequest,
     RaftServer,
+    TransferLeaderRequest,
+    TransferLeaderResponse,
 )
 from model.tables import Watch
 from server.endpoints.authorizer import authorizer
 from server.endpoints.context import Context, propose, read, write
-
-DEFAULT_AUTOPILOT = AutopilotConfig(
-    cleanup_dead_servers=True,
-    last_contact_threshold=200 * MILLISECOND,
-    max_trailing_logs=250,
-    server_stabilization_time=10 * SECOND,
-)
+from server.raft.errors import NotLeader, RaftError
 
 
 @read("Operator.RaftGetConfiguration")
@@ -69,11 +64,32 @@ async def remove_by_address(context: Context, args: RaftRemovePeerRequest) -> Em
     return await _remove(context, args, found, f'address "{args.address}"')
 
 
+@write("Operator.TransferLeader")
+async def transfer_leader(context: Context, args: TransferLeaderRequest) -> TransferLeaderResponse:
+    """Hand leadership to the server with an ID, or to the one that is furthest. Raises RpcError."""
+    authorizer(context, args.token).require("operator", "write")
+    if args.id:
+        chosen = next((server for server in context.raft.servers if server.id == args.id), None)
+        if chosen is None:
+            raise RpcError(f'id "{args.id}" was not found in the Raft configuration')
+        if not chosen.voter:
+            raise RpcError(f'id "{args.id}" does not vote, so it cannot lead')
+        if chosen.id == _leader_id(context):
+            raise RpcError(f'id "{args.id}" is the leader already')
+    try:
+        await context.raft.transfer_leadership(args.id or None)
+    except NotLeader:
+        raise
+    except RaftError as error:
+        raise RpcError(f"leadership was not transferred: {error}") from None
+    return TransferLeaderResponse(success=True)
+
+
 @read("Operator.AutopilotGetConfiguration")
 def autopilot_configuration(context: Context, args: DCSpecificRequest, watch: Watch | None) -> AutopilotConfig:
     """How autopilot looks after the servers."""
     authorizer(context, args.token).require("operator", "read")
-    return context.fsm.store.autopilot.config or DEFAULT_AUTOPILOT
+    return context.fsm.store.autopilot.config or context.autopilot.initial
 
 
 @write("Operator.AutopilotSetConfiguration")

@@ -83,8 +83,11 @@ def prepare_check(check: HealthCheck, node: str) -> HealthCheck:
 
 
 def type_of(definition: HealthCheckDefinition) -> str:
-    """The name of the kind of check that a definition describes; "" when it describes none."""
-    kinds = {
+    """The name of the kind of check that a definition describes; "" when it describes none that could be run.
+
+    Kinds that ask something need an interval.
+    """
+    asking = {
         "http": definition.http,
         "tcp": definition.tcp,
         "udp": definition.udp,
@@ -93,7 +96,7 @@ def type_of(definition: HealthCheckDefinition) -> str:
         "os_service": definition.os_service,
         "docker": definition.docker_container_id and definition.script_args,
         "script": definition.script_args,
-        "ttl": definition.ttl,
-        "alias": definition.alias_node or definition.alias_service,
     }
+    others = {"ttl": definition.ttl, "alias": definition.alias_node or definition.alias_service}
+    kinds = {**(asking if definition.interval > 0 else {}), **others}
     return next((kind for kind, value in kinds.items() if value), "")

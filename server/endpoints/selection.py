@@ -5,14 +5,13 @@ from typing import TypeVar
 
 from model.codec import Wire
 from model.errors import RpcError
-from model.filter import FilterError, compile_filter
+from model.filter import BAD_FILTER, FilterError, compile_filter
 from model.structs.catalog import Node
 from model.structs.catalog_rpc import QuerySource, ServiceSpecificRequest
-from model.structs.coordinate import CoordinateVector
+from model.structs.coordinate import distance
 from server.state.catalog_tables import Instance
 from server.state.store import Store
 
-_BAD_FILTER = "Failed to create boolean expression evaluator: "
 W = TypeVar("W", bound=Wire)
 
 
@@ -24,7 +23,7 @@ def filtered(expression: str, cls: type[W], rows: list[W]) -> list[W]:
         matches = compile_filter(expression, cls)
         return [row for row in rows if matches(row)]
     except FilterError as error:
-        raise RpcError(f"{_BAD_FILTER}{str(error).removeprefix(_BAD_FILTER)}") from None
+        raise RpcError(f"{BAD_FILTER}{str(error).removeprefix(BAD_FILTER)}") from None
 
 
 def has_meta(meta: Mapping[str, str] | None, wanted: Mapping[str, str] | None) -> bool:
@@ -55,17 +54,6 @@ def on_nodes_with(store: Store, rows: list[Instance], meta: Mapping[str, str] | 
         return rows
     nodes = store.catalog.nodes
     return [row for row in rows if (node := nodes.get(row.node.lower())) and has_meta(node.meta, meta)]
-
-
-def distance(here: CoordinateVector, there: CoordinateVector) -> float:
-    """The estimated round-trip time between two coordinates, in seconds."""
-    a, b = here.vec or [], there.vec or []
-    if len(a) != len(b):
-        return float("inf")
-    plane = sum((x - y) ** 2 for x, y in zip(a, b, strict=True)) ** 0.5
-    raw: float = plane + here.height + there.height
-    adjusted = raw + here.adjustment + there.adjustment
-    return adjusted if adjusted > 0 else raw
 
 
 T = TypeVar("T")

@@ -3,14 +3,14 @@
 import msgspec
 
 from model.commands import CommandType
-from model.durations import DurationError, parse_duration
+from model.durations import SECOND, DurationError, format_duration, parse_duration
 from model.errors import RpcError
 from model.structs.catalog_rpc import NodeSpecificRequest
 from model.structs.session import IndexedSessions, Session, SessionRequest, SessionSpecificRequest
 from model.tables import Watch
 from server.endpoints.authorizer import Authorizer, authorizer
 from server.endpoints.context import Context, propose, read, write
-from server.leader.session_ttl import MAX_TTL, MIN_TTL
+from server.leader.session_ttl import MAX_TTL
 
 
 @write("Session.Apply")
@@ -30,7 +30,7 @@ async def apply(context: Context, args: SessionRequest) -> str:
         if not session.node:
             raise RpcError("Must provide Node")
         authz.require("session", "write", session.node)
-        _check_settings(session)
+        _check_settings(session, int(context.limits.min_session_ttl * SECOND))
         identifier = context.uuid()
         while identifier in store.sessions.rows:
             identifier = context.uuid()
@@ -49,7 +49,7 @@ async def apply(context: Context, args: SessionRequest) -> str:
     return str(result or "")
 
 
-def _check_settings(session: Session) -> None:
+def _check_settings(session: Session, shortest: int) -> None:
     if session.behavior not in ("", "release", "delete"):
         raise RpcError(f"Invalid Behavior setting '{session.behavior}'")
     if not session.ttl:
@@ -58,8 +58,9 @@ def _check_settings(session: Session) -> None:
         ttl = parse_duration(session.ttl)
     except DurationError as error:
         raise RpcError(f"Session TTL '{session.ttl}' invalid: {error}") from None
-    if ttl != 0 and not MIN_TTL <= ttl <= MAX_TTL:
-        raise RpcError(f"Invalid Session TTL '{ttl}', must be between [10s=24h0m0s]")
+    if ttl != 0 and not shortest <= ttl <= MAX_TTL:
+        limits = f"{format_duration(shortest)}={format_duration(MAX_TTL)}"
+        raise RpcError(f"Invalid Session TTL '{ttl}', must be between [{limits}]")
 
 
 def _id(args: SessionSpecificRequest) -> str:

@@ -1,18 +1,17 @@
-"""Autopilot's view of the servers: who is healthy and since when, and how many the cluster can lose.
+"""Autopilot: asks every server how it is, remembers since when, lets new servers vote and takes dead ones out.
 
-What a server's figures mean is decided in pure functions; `Autopilot` asks every server for its figures from time to
-time while this server leads.
+What is decided is in `autopilot_rules`; `Autopilot` remembers what was seen; `tending` acts on it.
 """
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from model.durations import SECOND, DurationError, parse_duration
 from model.errors import RpcError
 from model.gotime import GoTime
 from model.structs.base import Empty
 from model.structs.operator import (
+    DEFAULT_AUTOPILOT,
     AutopilotConfig,
     AutopilotHealth,
     AutopilotHealthReply,
@@ -23,59 +22,11 @@ from model.structs.operator import (
     AutopilotStats,
     RaftStats,
 )
+from server.leader.autopilot_rules import Member, Observation, failure_tolerance, is_healthy, parse_stats
 from server.raft.driver import Server
 
-PERIOD = 2.0
 TIMEOUT = 1.5
 SERF_STATUS = {"none": 0, "alive": 1, "leaving": 2, "left": 3, "failed": 4}
-
-
-class Member(NamedTuple):
-    """What the gossip pool says of a server."""
-
-    name: str
-    status: str
-    version: str
-    meta: Mapping[str, str] | None = None
-
-
-class Observation(NamedTuple):
-    """One server as it was last seen; `since` when (Unix seconds) it has been healthy, or not."""
-
-    server: Server
-    member: Member
-    stats: AutopilotStats
-    healthy: bool
-    since: float
-
-
-def is_healthy(member: Member, stats: AutopilotStats, leader: AutopilotStats, config: AutopilotConfig) -> bool:
-    """Whether a server is there, has heard of the leader lately and is not far behind in the same term."""
-    return (
-        member.status == "alive"
-        and stats.last_contact <= config.last_contact_threshold
-        and stats.last_term == leader.last_term
-        and stats.last_index + config.max_trailing_logs >= leader.last_index
-    )
-
-
-def failure_tolerance(observations: Iterable[Observation]) -> int:
-    """How many healthy voters may fail before the cluster loses its quorum."""
-    voters = [seen for seen in observations if seen.server.voter]
-    healthy = sum(seen.healthy for seen in voters)
-    return max(0, healthy - (len(voters) // 2 + 1))
-
-
-def parse_stats(stats: RaftStats) -> AutopilotStats:
-    """A server's own figures; a contact of "never" counts as very long ago."""
-    if stats.last_contact == "never":
-        contact = 3600 * SECOND
-    else:
-        try:
-            contact = parse_duration(stats.last_contact)
-        except DurationError:
-            contact = 3600 * SECOND
-    return AutopilotStats(last_contact=contact, last_index=stats.last_index, last_term=stats.last_term)
 
 
 class Asker(Protocol):
@@ -88,7 +39,9 @@ class Asker(Protocol):
 class Autopilot:
     """What is known of the servers; filled by `observe` while this server leads."""
 
-    def __init__(self) -> None:
+    def __init__(self, initial: AutopilotConfig = DEFAULT_AUTOPILOT) -> None:
+        self.initial = initial
+        """The settings of a cluster that has none yet."""
         self._seen: dict[str, Observation] = {}
 
     def clear(self) -> None:
@@ -103,17 +56,31 @@ class Autopilot:
         leader_id: str,
         config: AutopilotConfig,
         now: float,
+        clock: float,
     ) -> None:
-        """Take in what all servers said; `stats` lacks those that did not answer. `now` is in Unix seconds."""
+        """Take in what all servers said; `stats` lacks those that did not answer.
+
+        `now` is in Unix seconds, `clock` in seconds of a clock that never jumps.
+        """
         leader = stats.get(leader_id, AutopilotStats())
         before, self._seen = self._seen, {}
         for server in servers:
             member = members.get(server.id, Member("", "none", ""))
             figures = stats.get(server.id, AutopilotStats())
             healthy = server.id in stats and is_healthy(member, figures, leader, config)
+            since, settled, gone = now, clock, None if member.status in ("alive", "leaving") else clock
             old = before.get(server.id)
-            since = old.since if old is not None and old.healthy == healthy else now
-            self._seen[server.id] = Observation(server, member, figures, healthy, since)
+            if old is not None:
+                if old.healthy == healthy:
+                    since, settled = old.since, old.settled
+                if gone is not None and old.gone is not None:
+                    gone = old.gone
+            self._seen[server.id] = Observation(server, member, figures, healthy, since, settled, gone)
+
+    @property
+    def observations(self) -> list[Observation]:
+        """The servers as they were last seen."""
+        return list(self._seen.values())
 
     def health(self, leader_id: str) -> AutopilotHealthReply:
         """The answer of Operator.ServerHealth."""
@@ -153,7 +120,7 @@ class Autopilot:
                     raft_version=3,
                     meta=dict(seen.member.meta) if seen.member.meta is not None else None,
                     is_leader=seen.server.id == leader_id,
-                    node_type="voter",
+                    node_type="read-replica" if seen.member.read_replica else "voter",
                 ),
                 state=_role(seen, leader_id),
                 stats=seen.stats,

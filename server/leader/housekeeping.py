@@ -12,17 +12,9 @@ from model.codec import pack_builtins, to_wire
 from model.commands import CommandType
 from model.errors import RpcError
 from model.structs.kv import TombstoneRequest
-from model.structs.operator import (
-    AutopilotConfig,
-    AutopilotSetConfigRequest,
-    SystemMetadataEntry,
-    SystemMetadataRequest,
-)
+from model.structs.operator import AutopilotSetConfigRequest, SystemMetadataEntry, SystemMetadataRequest
 from model.structs.session import Session, SessionRequest
-from server.endpoints import status
 from server.endpoints.context import Context, propose
-from server.endpoints.operator import DEFAULT_AUTOPILOT
-from server.leader import autopilot
 from server.raft.errors import RaftError
 
 log = logging.getLogger("lictor.leader")
@@ -48,8 +40,7 @@ class Housekeeping:
         context.session_timers.reset(context.fsm.store.sessions.rows)
         await self._retrying(self.set_markers)
         loop = asyncio.get_running_loop()
-        context.autopilot.clear()
-        coordinates_at = tombstones_at = servers_at = loop.time()
+        coordinates_at = tombstones_at = loop.time()
         while True:
             await asyncio.sleep(SESSION_PERIOD)
             now = loop.time()
@@ -58,9 +49,6 @@ class Housekeeping:
                 if now >= coordinates_at:
                     coordinates_at = now + COORDINATE_PERIOD
                     await self.write_coordinates()
-                if now >= servers_at:
-                    servers_at = now + autopilot.PERIOD
-                    await self.look_at_servers()
                 if now >= tombstones_at:
                     tombstones_at = now + TOMBSTONE_PERIOD
                     await self.reap_tombstones(now)
@@ -77,12 +65,12 @@ class Housekeeping:
                 await asyncio.sleep(SESSION_PERIOD)
 
     async def set_markers(self) -> None:
-        """Note what this version of the state can do, and autopilot's defaults, unless that was done before."""
+        """Note what this version of the state can do, and autopilot's first settings, unless that was done before."""
         context = self._context
         store = context.fsm.store
         if store.autopilot.config is None:
-            config: AutopilotConfig = DEFAULT_AUTOPILOT
-            await propose(context, CommandType.AUTOPILOT, AutopilotSetConfigRequest(config=config))
+            initial = AutopilotSetConfigRequest(config=context.autopilot.initial)
+            await propose(context, CommandType.AUTOPILOT, initial)
         for key, value in MARKERS.items():
             if store.metadata.value(key) != value:
                 entry = SystemMetadataEntry(key=key, value=value)
@@ -104,22 +92,6 @@ class Housekeeping:
                 context.session_timers.retry(session)
                 raise
             log.info("session TTL expired: %s", session_id)
-
-    async def look_at_servers(self) -> None:
-        """Ask every server how it is."""
-        context = self._context
-        leader = context.raft.leader
-        if leader is None:
-            return
-        catalog = context.fsm.store.catalog
-        members = {}
-        for row in context.server_members():
-            node = catalog.nodes.get(row.name.lower())
-            members[row.id] = autopilot.Member(row.name, row.status, row.version, node.meta if node else row.meta)
-        stats = await autopilot.ask_all(context, context.raft.servers, leader.id, status.own_stats(context))
-        config = context.fsm.store.autopilot.config or DEFAULT_AUTOPILOT
-        now = context.now_nanoseconds() / 1e9
-        context.autopilot.observe(context.raft.servers, members, stats, leader.id, config, now)
 
     async def write_coordinates(self) -> None:
         """Write the coordinates that nodes have reported since the last time."""

@@ -10,6 +10,7 @@ from model.errors import RpcError
 from server.endpoints.context import Context
 from server.leader.housekeeping import Housekeeping
 from server.leader.reconcile import Reconciler
+from server.leader.tending import Tending
 from server.raft.driver import RaftNode
 from server.raft.errors import RaftError
 
@@ -62,10 +63,11 @@ class LeaderLoop:
 
     async def _run(self) -> None:
         reconciler = Reconciler(self._context, self._raft)
-        housekeeping: asyncio.Task[None] | None = None
+        chores: list[asyncio.Task[None]] = []
         try:
             await self._until_done(self._establish)
-            housekeeping = asyncio.get_running_loop().create_task(Housekeeping(self._context).run())
+            loop = asyncio.get_running_loop()
+            chores = [loop.create_task(work(self._context).run()) for work in (Housekeeping, Tending)]
             while True:
                 delay = RECONCILE_INTERVAL
                 try:
@@ -80,8 +82,8 @@ class LeaderLoop:
         except Exception:
             log.exception("the leader's loop failed")
         finally:
-            if housekeeping is not None:
-                housekeeping.cancel()
+            for chore in chores:
+                chore.cancel()
 
     async def _establish(self) -> None:
         await self._raft.barrier()

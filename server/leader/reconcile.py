@@ -3,6 +3,8 @@
 What a member's state means for the catalog is decided in pure functions; `Reconciler` proposes the differences.
 """
 
+import asyncio
+import contextlib
 import logging
 import time
 
@@ -23,6 +25,8 @@ SERF_CHECK_ID = "serfHealth"
 ALIVE_OUTPUT = "Agent alive and reachable"
 FAILED_OUTPUT = "Agent not live or unreachable"
 ADD_RETRY = 5.0
+ADD_ATTEMPTS = 8
+ADD_PAUSE = 0.25
 
 
 def serf_check(node: str, alive: bool) -> HealthCheck:
@@ -122,7 +126,9 @@ class Reconciler:
             return
         known = {one.id: one for one in self._raft.servers}
         here = known.get(server.id)
-        if here is not None and here.address == server.address and here.voter == server.voter:
+        # A newcomer listens first; autopilot lets it vote once it has been well for a while.
+        votes = here is not None and here.voter and server.voter
+        if here is not None and here.address == server.address and here.voter == votes:
             return
         now = time.monotonic()
         if now - self._tried.get(server.id, -ADD_RETRY) < ADD_RETRY:
@@ -134,9 +140,18 @@ class Reconciler:
                 await self._raft.remove_server(other.id)
         try:
             log.info("adding server to Raft: id=%s address=%s", server.id, server.address)
-            await self._raft.add_server(Server(server.id, server.address, server.voter), timeout=10.0)
+            await self._add(Server(server.id, server.address, votes))
         except ConfigurationError as error:
             log.info("server %s cannot be added to Raft yet: %s", server.name, error)
+
+    async def _add(self, server: Server) -> None:
+        """Add a server; waits a moment for another change of the members to be over. Raises ConfigurationError, …"""
+        for _ in range(ADD_ATTEMPTS):
+            with contextlib.suppress(ConfigurationError):
+                await self._raft.add_server(server, timeout=10.0)
+                return
+            await asyncio.sleep(ADD_PAUSE)
+        await self._raft.add_server(server, timeout=10.0)
 
     async def _gone(self, member: Member) -> None:
         store = self._context.fsm.store

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from model.durations import SECOND, DurationError, parse_duration
 from model.structs.session import Session
 
-MIN_TTL = 10 * SECOND
 MAX_TTL = 24 * 3600 * SECOND
 _GRACE = 2
 

@@ -6,15 +6,23 @@ says, in this order:
 1. if `hard_state` or `entries` is there, send nothing of `messages_after` until both are on disk;
 2. send `messages` at once (the leader replicates while its own disk is still writing);
 3. when the disk is done: call `persisted(ready)`, then send `messages_after`;
-4. apply `committed` in order; answer `reads` once that index is applied.
+4. apply `committed` in order (and say so in `applied`); answer `reads` once that index is applied.
+
+A `snapshot` comes before all of this: it replaces the state machine's state, and the log on disk begins anew after it.
 
 Roles, and what moves between them:
 
     follower --silence--> pre-candidate --majority would vote--> candidate --majority voted--> leader
     any --higher term--> follower;  leader --no quorum heard for an election time-out--> follower
 
-Source: Ongaro, "Consensus: Bridging Theory and Practice" (2014): elections (3), membership (4), read index (6.4),
-pre-vote and check-quorum (9.6), leadership transfer (3.10).
+With `Settings.lease` above 0 a leader answers linearizable reads without asking when a majority echoed a heartbeat that
+it sent less than so many seconds ago. That is safe as long as a server that echoed votes for nobody for one election
+time-out (counted in ticks, which are never shorter than the driver says): see `_promise`, which outlives changes
+of term and begins anew with a restart. A leader that has ordered somebody to take over uses no lease any more, because
+that election waits for no time-out.
+
+Source: Ongaro, "Consensus: Bridging Theory and Practice" (2014): elections (3), membership (4), read index and leases
+(6.4), pre-vote and check-quorum (9.6), leadership transfer (3.10).
 """
 
 from __future__ import annotations
@@ -36,6 +44,7 @@ from server.raft.errors import (
 from server.raft.messages import Configuration, CoreMessage, Entry, HardState, SnapshotMeta
 from server.raft.progress import Progress, ProgressState
 from server.raft.quorum import EVERYTHING, Outcome, joint_value, joint_vote
+from server.raft.reads import PendingReads
 
 
 class Role(enum.Enum):
@@ -49,7 +58,7 @@ class Role(enum.Enum):
 
 @dataclass(frozen=True)
 class Settings:
-    """Limits and times of the core; times are in ticks, sizes in bytes."""
+    """Limits and times of the core; times are in ticks, sizes in bytes; `lease` in seconds, 0 for none."""
 
     election_ticks: int = 10
     heartbeat_ticks: int = 2
@@ -58,6 +67,7 @@ class Settings:
     max_inflight: int = 128
     max_inflight_bytes: int = 16 << 20
     max_uncommitted_bytes: int = 64 << 20
+    lease: float = 0.0
 
 
 @dataclass
@@ -131,9 +141,12 @@ class Raft:
         self._elapsed = 0
         self._heartbeat_elapsed = 0
         self._timeout = 0
-        self._round = 0
-        self._reads: list[tuple[object, int, int]] = []
-        self._early_reads: list[object] = []
+        self.now = 0.0
+        """Seconds on a clock that never goes back nor stands still; the caller sets it before each call."""
+        self._handed_over = False
+        # A server that has just started may have echoed a heartbeat before it stopped.
+        self._promise = self.settings.election_ticks if hard_state.term else 0
+        self._reads = PendingReads()
         self._read_states: list[tuple[object, int]] = []
         self._now: list[CoreMessage] = []
         self._after: list[CoreMessage] = []
@@ -156,6 +169,7 @@ class Raft:
             self._tick_leader()
             return
         self._elapsed += 1
+        self._promise -= self._promise > 0
         if self._elapsed >= self._timeout and self._may_campaign():
             self._campaign(pre=True)
 
@@ -206,7 +220,10 @@ class Raft:
         if self.role is not Role.LEADER:
             raise NotLeader(self.leader_id, self.configuration.addresses.get(self.leader_id, ""))
         if self.log.term(self.commit) != self.term:
-            self._early_reads.append(context)  # Until then the leader does not know how far the log is committed.
+            self._reads.put_early(context)
+            return
+        if self._reads.lease_holds(self.now, self.settings.lease) and not self._handed_over:
+            self._read_states.append((context, self.commit))
             return
         self._begin_reads([context])
 
@@ -219,9 +236,13 @@ class Raft:
         self.transferee = target
         self._elapsed = 0
         if peer.match == self.log.last_index:
-            self._send_now(m.TimeoutNow(target, self.id, self.term))
+            self._hand_over()
         else:
             self._replicate(target)
+
+    def _hand_over(self) -> None:
+        self._handed_over = True
+        self._send_now(m.TimeoutNow(self.transferee, self.id, self.term))
 
     def step(self, message: CoreMessage) -> None:
         """Take in a message of another server."""
@@ -299,6 +320,11 @@ class Raft:
         if self.role is Role.LEADER:
             self._advance_commit()
 
+    @property
+    def awaits_installation(self) -> bool:
+        """Whether a snapshot was accepted that `ready` has not handed out yet."""
+        return self._snapshot is not None
+
     def snapshot_sent(self, peer_id: str, arrived: bool) -> None:
         """The transport finished sending a snapshot to a peer, or gave up."""
         peer = self.progress.get(peer_id)
@@ -339,8 +365,7 @@ class Raft:
         self.leader_id = leader_id
         self.progress = {}
         self._votes = {}
-        self._reads = []
-        self._early_reads = []
+        self._reads.begin_term()
         self.transferee = ""
         self._restart_election_timer()
 
@@ -348,6 +373,7 @@ class Raft:
         """A message of a later term; returns whether it is to be handled."""
         if isinstance(message, m.RequestVote):
             leader_is_fresh = bool(self.leader_id) and self._elapsed < self.settings.election_ticks
+            leader_is_fresh = leader_is_fresh or (self.settings.lease > 0 and self._promise > 0)
             if leader_is_fresh and not message.transfer:
                 return False  # The leader is alive: whoever asks is cut off or slow (check-quorum's other half).
             if message.pre:
@@ -372,6 +398,7 @@ class Raft:
             self._become_follower(self.term, leader_id)
         self.leader_id = leader_id
         self._elapsed = 0
+        self._promise = self.settings.election_ticks
 
     def _campaign(self, pre: bool) -> None:
         self._restart_election_timer()
@@ -407,6 +434,8 @@ class Raft:
         self.transferee = ""
         self._elapsed = 0
         self._heartbeat_elapsed = 0
+        self._reads.begin_term()
+        self._handed_over = False
         self._uncommitted = sum(map(entry_size, self.log.slice(self.commit + 1, self.log.last_index)))
         self.progress = follow({}, self.configuration, self.log.last_index + 1)
         self._append(m.NOOP, b"")
@@ -516,7 +545,6 @@ class Raft:
             return
         self.log.reset(snapshot.index, snapshot.term)
         self.commit = snapshot.index
-        self.applied = snapshot.index
         self._next_committed = snapshot.index + 1
         self._previous_configuration = (snapshot.configuration, snapshot.configuration_index)
         self._use_configuration(snapshot.configuration, snapshot.configuration_index)
@@ -590,12 +618,12 @@ class Raft:
         self._send_now(m.InstallSnapshot(peer_id, self.id, self.term, meta))
 
     def _broadcast_heartbeat(self) -> None:
-        self._round += 1
+        number = self._reads.heartbeat(self.now)
         for peer_id, peer in self.progress.items():
             if peer_id != self.id:
                 # A follower must not learn of a commit beyond what it is known to have.
                 commit = min(peer.match, self.commit)
-                self._send_now(m.Heartbeat(peer_id, self.id, self.term, commit, self._round))
+                self._send_now(m.Heartbeat(peer_id, self.id, self.term, commit, number))
 
     def _on_append_reply(self, message: m.AppendReply) -> None:
         peer = self.progress.get(message.sender)
@@ -618,9 +646,11 @@ class Raft:
             peer.become_replicate()
         if news:
             self._advance_commit()
+            if message.sender not in self.progress:
+                return  # What was committed took the sender out, or ended this server's leadership.
         self._replicate(message.sender)
         if self.transferee == message.sender and peer.match == self.log.last_index:
-            self._send_now(m.TimeoutNow(message.sender, self.id, self.term))
+            self._hand_over()
 
     def _on_heartbeat_reply(self, message: m.HeartbeatReply) -> None:
         peer = self.progress.get(message.sender)
@@ -649,9 +679,8 @@ class Raft:
         for entry in self.log.slice(self.commit + 1, index):
             self._uncommitted -= entry_size(entry)
         self.commit = index
-        if self._early_reads:
-            contexts, self._early_reads = self._early_reads, []
-            self._begin_reads(contexts)
+        if early := self._reads.take_early():
+            self._begin_reads(early)
         if self.configuration_index <= self.commit:
             if self.configuration.joint and self.configuration.auto_leave:
                 self._append_configuration(leave_joint(self.configuration))
@@ -665,24 +694,22 @@ class Raft:
 
     def _begin_reads(self, contexts: list[object]) -> None:
         self._broadcast_heartbeat()
-        self._reads.extend((context, self.commit, self._round) for context in contexts)
+        for context in contexts:
+            self._reads.wait(context, self.commit)
         self._settle_reads()
 
     def _acked_round(self, server_id: str) -> int:
         if server_id == self.id:
-            return self._round
+            return self._reads.round
         peer = self.progress.get(server_id)
         return peer.acked_round if peer else 0
 
     def _settle_reads(self) -> None:
-        if not self._reads:
+        if self._reads.idle:
             return
-        confirmed = joint_value(
-            self.configuration.voters, self.configuration.outgoing, self._acked_round, EVERYTHING
-        )
-        while self._reads and self._reads[0][2] <= confirmed:
-            context, index, _ = self._reads.pop(0)
-            self._read_states.append((context, index))
+        configuration = self.configuration
+        echoed = joint_value(configuration.voters, configuration.outgoing, self._acked_round, EVERYTHING)
+        self._read_states.extend(self._reads.echoed(echoed))
 
     # Sending
 

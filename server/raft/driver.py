@@ -75,7 +75,9 @@ class Server:
 class RaftConfig:
     """Times in seconds, sizes in bytes.
 
-    A leader sends heartbeats every `heartbeat`; a follower waits for `election` to twice that before it stands.
+    A leader sends heartbeats every `heartbeat`; a follower waits for `election` to twice that before it stands. With
+    `lease_reads` a leader answers linearizable reads without asking for up to `lease` after a heartbeat that was
+    echoed: right where clocks run at the same speed within a fifth and a paused machine's clock goes on.
     """
 
     heartbeat: float = 0.1
@@ -83,6 +85,22 @@ class RaftConfig:
     snapshot_threshold: int = 16384
     snapshot_bytes: int = 64 << 20
     trailing_logs: int = 10240
+    lease_reads: bool = False
+
+    @property
+    def election_ticks(self) -> int:
+        """Ticks, two for each heartbeat, after which a follower may stand."""
+        return 2 * max(2, round(self.election / self.heartbeat))
+
+    @property
+    def lease(self) -> float:
+        """Seconds for which a majority's echo vouches; 0 without leases."""
+        return 0.8 * (self.election_ticks - 1) * self.heartbeat / 2 if self.lease_reads else 0.0
+
+
+def clock() -> float:
+    """Seconds on a clock that goes on while the machine sleeps and is never set."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 class _Pending:
@@ -132,6 +150,7 @@ class RaftNode:
         self._acks: dict[str, asyncio.Future[m.SnapshotAck]] = {}
         self._receiving: _Receiving | None = None
         self._arrived: StoredSnapshot | None = None
+        self._keeping = False
         self._snapshot_index = 0
         self._snapshot_term = 0
         self._bytes_since_snapshot = 0
@@ -179,7 +198,6 @@ class RaftNode:
         for entry in loaded.log.slice(loaded.log.first_index, loaded.log.last_index):
             if entry.kind == m.CONFIGURATION and entry.index > configuration_index:
                 configuration, configuration_index = m.decode_configuration(entry.data), entry.index
-        ticks = max(2, round(self.config.election / self.config.heartbeat))
         self._core = Raft(
             self.id,
             loaded.log,
@@ -188,9 +206,10 @@ class RaftNode:
             configuration_index,
             applied,
             self._random,
-            Settings(election_ticks=ticks * 2, heartbeat_ticks=2),
+            Settings(election_ticks=self.config.election_ticks, heartbeat_ticks=2, lease=self.config.lease),
         )
         self._core.commit = max(self._core.commit, applied)
+        self._core.now = clock()
         self._transport.on_message = self._receive
         self._transport.on_unreachable = self._unreachable
         self._transport.knows = lambda peer: peer in self.core.configuration.addresses or not (
@@ -437,6 +456,7 @@ class RaftNode:
 
     def _tick(self) -> None:
         self._schedule_tick()
+        self.core.now = clock()
         self.core.tick()
         self._wake.set()
 
@@ -451,6 +471,7 @@ class RaftNode:
             return  # Only the bytes (chunks) mean anything; the core hears of a snapshot once it is on disk.
         if isinstance(message, m.AppendEntries | m.Heartbeat) and message.term >= self.core.term:
             self._heard = asyncio.get_running_loop().time()
+        self.core.now = clock()
         self.core.step(message)
         self._wake.set()
 
@@ -484,6 +505,7 @@ class RaftNode:
         if not waiting:
             return
         try:
+            self.core.now = clock()
             self.core.read_index(waiting)
             self._asked_reads.update(waiting)
         except NotLeader as error:
@@ -513,10 +535,14 @@ class RaftNode:
         if not self._storage.blocking:
             self._storage.save(ready.hard_state, ready.entries)
             return
+        await self._until_space(self._storage.save, ready.hard_state, ready.entries)
+
+    async def _until_space(self, write: Callable[..., None], *args: Any) -> None:
+        """Have the disk's thread write; as long as the disk is full, try again and fail who waits for a commit."""
         loop = asyncio.get_running_loop()
         while True:
             try:
-                await loop.run_in_executor(self._executor, self._storage.save, ready.hard_state, ready.entries)
+                await loop.run_in_executor(self._executor, write, *args)
             except DiskFull as error:
                 if not self._disk_full:
                     log.error("%s: no writes until space returns", error)
@@ -726,12 +752,15 @@ class RaftNode:
             return
         self._heard = asyncio.get_running_loop().time()
         core.step(m.Heartbeat(self.id, chunk.sender, chunk.term, 0, 0))  # A long transfer must not look like silence.
+        if self._keeping or self._arrived is not None:
+            return  # One at a time: the one before is being written or installed. The leader asks again.
         receiving = self._receiving
         if receiving is None or not receiving.continues(chunk):
             receiving = self._receiving = _Receiving(chunk)
         receiving.add(chunk)
         if receiving.complete:
             self._receiving = None
+            self._keeping = True
             self._spawn(self._keep_received(receiving, chunk))
         else:
             ack = m.SnapshotAck(chunk.sender, self.id, core.term, chunk.snapshot.index, receiving.offset)
@@ -739,22 +768,39 @@ class RaftNode:
         self._wake.set()
 
     async def _keep_received(self, receiving: _Receiving, chunk: m.SnapshotChunk) -> None:
+        """Make what has arrived durable, tell the sender, then the core."""
         core = self.core
-        loop = asyncio.get_running_loop()
-        data = bytes(receiving.data)
-        if hashlib.sha256(data).digest() != chunk.sha256:
-            refusal = "its checksum is wrong"
-            self._transport.send(m.SnapshotAck(chunk.sender, self.id, core.term, chunk.snapshot.index, 0, refusal))
+        index = chunk.snapshot.index
+        try:
+            refusal = await self._keep(receiving, chunk)
+        finally:
+            self._keeping = False
+        if refusal:
+            log.warning("refused snapshot %d of %s: %s", index, chunk.sender, refusal)
+            self._transport.send(m.SnapshotAck(chunk.sender, self.id, core.term, index, 0, refusal))
             return
+        self._transport.send(m.SnapshotAck(chunk.sender, self.id, core.term, index, chunk.size))
+        if chunk.term >= core.term:
+            core.step(m.InstallSnapshot(self.id, chunk.sender, chunk.term, chunk.snapshot))
+        if not core.awaits_installation:
+            self._arrived = None  # It is older than what is committed here.
+        self._wake.set()
+
+    async def _keep(self, receiving: _Receiving, chunk: m.SnapshotChunk) -> str:
+        """Write a snapshot that has arrived; returns why it is refused, or ""."""
+        data = bytes(receiving.data)
+        loop = asyncio.get_running_loop()
 
         def write(target: BinaryIO) -> None:
             target.write(data)
 
-        self._arrived = await loop.run_in_executor(None, self._snapshots.create, chunk.snapshot, write)
-        self._transport.send(m.SnapshotAck(chunk.sender, self.id, core.term, chunk.snapshot.index, chunk.size))
-        if chunk.term >= core.term:
-            core.step(m.InstallSnapshot(self.id, chunk.sender, chunk.term, chunk.snapshot))
-            self._wake.set()
+        if (await loop.run_in_executor(None, hashlib.sha256, data)).digest() != chunk.sha256:
+            return "its checksum is wrong"
+        try:
+            self._arrived = await loop.run_in_executor(None, self._snapshots.create, chunk.snapshot, write)
+        except OSError as error:
+            return f"it cannot be written: {error.strerror}"
+        return ""
 
     async def _install(self, meta: SnapshotMeta) -> None:
         """The core has accepted a snapshot that is on disk: it replaces log and state."""
@@ -768,8 +814,10 @@ class RaftNode:
         self._assembler.clear()
         core = self.core
         state = m.HardState(core.term, core.vote, core.commit)
-        await loop.run_in_executor(self._executor, self._storage.reset, state, meta.index, meta.term)
+        await self._until_space(self._storage.reset, state, meta.index, meta.term)
         self._snapshot_index, self._snapshot_term = meta.index, meta.term
+        core.applied = meta.index
+        self._arrived = None
         log.info("installed snapshot %d of term %d", meta.index, meta.term)
 
 

@@ -19,10 +19,11 @@ and names file and offset, because dropping it could lose acknowledged writes.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -206,10 +207,13 @@ class WriteAheadLog:
         self._delete([name for name in sorted(self._last_index_of) if name != self._name])
 
     def compact(self, index: int) -> None:
-        """Delete the segments whose entries are all at or before `index` (never the one that is written to)."""
+        """Delete the segments whose entries all lie before `index` (never the one that is written to).
+
+        The entry at `index` itself stays: it tells the term at which what follows was appended.
+        """
         doomed = []
         for name in sorted(self._last_index_of):
-            if name == self._name or self._last_index_of[name] > index:
+            if name == self._name or self._last_index_of[name] >= index:
                 break
             doomed.append(name)
         self._delete(doomed)
@@ -230,58 +234,63 @@ class WriteAheadLog:
     def _append(self, record: list[Any]) -> None:
         assert self._file is not None, "the log is closed"
         data = _frame(record)
-        try:
-            self._file.write(data, self._offset)
-            self._file.sync()
-        except OSError as error:
-            if error.errno in _NO_SPACE:
-                # What the failed write left must not be mistaken for a frame later.
+        with self._space_on_disk(self._name):
+            try:
+                self._file.write(data, self._offset)
+                self._file.sync()
+            except OSError:
+                # What a failed write left must not be mistaken for a frame later.
                 self._file.truncate(self._offset)
-                raise DiskFull(self._folder.shown(self._name)) from error
-            raise
+                raise
         self.flushes += 1
         self._offset += len(data)
+
+    @contextlib.contextmanager
+    def _space_on_disk(self, name: str) -> Iterator[None]:
+        """Turn the errors of a full disk into DiskFull."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFull(self._folder.shown(name)) from error
+            raise
 
     def _open_last(self, name: str, end: int, begun: bool) -> None:
         self._name = name
         self._file = self._folder.open(name)
-        if end < len(HEADER):
-            self._file.write(HEADER, 0)
-            end = len(HEADER)
-        self._offset = end
+        self._offset = max(end, len(HEADER))
         self._file.truncate(end)  # Zeros behind the last frame, as every frame's place is before it is written.
         self._file.allocate(self._segment_bytes)
         if begun:
             self._file.sync()
-        else:
-            self._append([0, self._hard_state, []])
+            return
+        if end < len(HEADER):
+            with self._space_on_disk(name):
+                self._file.write(HEADER, 0)
+        self._append([0, self._hard_state, []])
 
     def _begin_segment(self, first: list[Any]) -> None:
         """Make the next segment durable, then write there. Raises DiskFull: nothing has changed."""
         number = max((int(name.partition(".")[0]) for name in self._last_index_of), default=-1) + 1
         name = f"{number:020d}.wal"
         data = HEADER + _frame(first)
-        file: File | None = None
-        try:
-            file = self._folder.create(name)
-            file.allocate(self._segment_bytes)
-            file.write(data, 0)
-            file.sync()
-            self._folder.sync()
-        except OSError as error:
-            if file is not None:
-                file.close()
-                self._folder.delete(name)
-            if error.errno in _NO_SPACE:
-                raise DiskFull(self._folder.shown(name)) from error
-            raise
+        with self._space_on_disk(name):
+            file: File | None = None
+            try:
+                file = self._folder.create(name)
+                file.allocate(self._segment_bytes)
+                file.write(data, 0)
+                file.sync()
+                self._folder.sync()
+            except OSError:
+                if file is not None:
+                    file.close()
+                    self._folder.delete(name)
+                raise
         self.close()
         self._file, self._name, self._offset = file, name, len(data)
         self._last_index_of[name] = 0
         self.flushes += 1
-
-
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 def _frame(record: list[Any]) -> bytes:

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from mesh.entry_graph import check_change
 from model.codec import to_wire
 from model.commands import Command, CommandType, Record
 from model.errors import RpcError
@@ -36,7 +37,7 @@ class ConfigEntries:
             Record(
                 CommandType.CONFIG_ENTRY,
                 ConfigEntryRequest,
-                self.rows.rows,
+                self.rows.captured,
                 self._load,
                 lambda row: to_wire(ConfigEntryRequest(entry=row)),
             )
@@ -54,6 +55,11 @@ class ConfigEntries:
         entry = self.rows.get((kind, name))
         return entry, entry.modify_index if entry else self._indexes.get(INDEX)
 
+    @property
+    def index(self) -> int:
+        """The index of the last change to any entry."""
+        return self._indexes.get(INDEX)
+
     def of_kind(self, kind: str = "", watch: Watch | None = None) -> tuple[list[Any], int]:
         """The entries of a kind, or of all kinds."""
         if watch is not None:
@@ -61,23 +67,40 @@ class ConfigEntries:
         return self.rows.by("kind", kind) if kind else self.rows.rows(), self._indexes.get(INDEX)
 
     def apply(self, index: int, request: ConfigEntryRequest) -> bool:
-        """Carry out a command; returns whether it took effect (a cas that did not match does not)."""
+        """Carry out a command; returns whether it took effect (a cas that did not match does not).
+
+        Raises RpcError when the entries would contradict each other afterwards.
+        """
         entry: Any = request.entry
         old, _ = self.get(kind_of(entry), name_of(entry))
         if request.op.endswith("-cas") and entry.modify_index != (old.modify_index if old else 0):
             return False
+        kind, name = kind_of(entry), name_of(entry)
         if request.op in ("upsert", "upsert-cas"):
+            self._check_change(kind, name, entry, request.datacenter)
             self.put(index, entry)
         elif request.op in ("delete", "delete-cas"):
-            self.delete(index, kind_of(entry), name_of(entry))
+            if old is not None:
+                self._check_change(kind, name, None, request.datacenter)
+            self.delete(index, kind, name)
         else:
             raise RpcError(f"invalid config entry operation type: {request.op}")
         return True
 
+    def _check_change(self, kind: str, name: str, entry: Any, datacenter: str) -> None:
+        def lookup(wanted_kind: str, wanted_name: str) -> Any:
+            return self.rows.get((wanted_kind, wanted_name))
+
+        check_change(lookup, self.rows.rows(), kind, name, entry, datacenter)
+
     def put(self, index: int, entry: Any) -> None:
-        """Write an entry."""
+        """Write an entry; one that says what is there already changes nothing, so wakes nobody."""
         old = self.rows.get((kind_of(entry), name_of(entry)))
         created = old.create_index if old else index
+        if old is not None and old == msgspec.structs.replace(
+            entry, create_index=old.create_index, modify_index=old.modify_index
+        ):
+            return
         self.rows.put(msgspec.structs.replace(entry, create_index=created, modify_index=index))
         self._changed(index, kind_of(entry), name_of(entry))
 

@@ -34,11 +34,11 @@ class ConnectCa:
     def records(self) -> list[Record]:
         """Roots, provider states and the configuration."""
         return [
-            Record(CommandType.CONNECT_CA, CARoot, self.roots.rows, self._load_root),
+            Record(CommandType.CONNECT_CA, CARoot, self.roots.captured, self._load_root),
             Record(
-                CommandType.CA_PROVIDER_STATE, CAConsulProviderState, self.provider_states.rows, self._load_provider
+                CommandType.CA_PROVIDER_STATE, CAConsulProviderState, self.provider_states.captured, self._load_provider
             ),
-            Record(CommandType.CA_CONFIG, CAConfiguration, self.configs.rows, self._load_config),
+            Record(CommandType.CA_CONFIG, CAConfiguration, self.configs.captured, self._load_config),
         ]
 
     def _load_root(self, row: CARoot) -> None:

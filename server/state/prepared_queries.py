@@ -33,7 +33,7 @@ class Queries:
 
     def records(self) -> list[Record]:
         """The queries."""
-        return [Record(CommandType.PREPARED_QUERY, PreparedQuery, self.rows.rows, self._load)]
+        return [Record(CommandType.PREPARED_QUERY, PreparedQuery, self.rows.captured, self._load)]
 
     def _load(self, row: PreparedQuery) -> None:
         self.rows.put(row)

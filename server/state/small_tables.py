@@ -40,7 +40,7 @@ class Coordinates:
     def records(self) -> list[Record]:
         """One record for each row; on the wire it is a list of one."""
         return [
-            Record(CommandType.COORDINATES, Coordinate, self.rows.rows, self._load, lambda row: [to_wire(row)])
+            Record(CommandType.COORDINATES, Coordinate, self.rows.captured, self._load, lambda row: [to_wire(row)])
         ]
 
     def _load(self, row: Coordinate) -> None:
@@ -99,7 +99,7 @@ class Autopilot:
 
     def records(self) -> list[Record]:
         """The row."""
-        return [Record(CommandType.AUTOPILOT, AutopilotConfig, self.rows.rows, self.rows.put)]
+        return [Record(CommandType.AUTOPILOT, AutopilotConfig, self.rows.captured, self.rows.put)]
 
     @property
     def config(self) -> AutopilotConfig | None:
@@ -131,7 +131,7 @@ class Metadata:
 
     def records(self) -> list[Record]:
         """The markers."""
-        return [Record(CommandType.SYSTEM_METADATA, SystemMetadataEntry, self.rows.rows, self._load)]
+        return [Record(CommandType.SYSTEM_METADATA, SystemMetadataEntry, self.rows.captured, self._load)]
 
     def _load(self, row: SystemMetadataEntry) -> None:
         self.rows.put(row)

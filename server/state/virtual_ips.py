@@ -30,8 +30,8 @@ class VirtualIps:
     def records(self) -> list[Record]:
         """What is assigned, what is free and how far the counter is."""
         return [
-            Record(CommandType.SERVICE_VIRTUAL_IP, ServiceVirtualIP, self.assigned.rows, self._load),
-            Record(CommandType.FREE_VIRTUAL_IP, FreeVirtualIP, self.free.rows, self.free.put),
+            Record(CommandType.SERVICE_VIRTUAL_IP, ServiceVirtualIP, self.assigned.captured, self._load),
+            Record(CommandType.FREE_VIRTUAL_IP, FreeVirtualIP, self.free.captured, self.free.put),
         ]
 
     def _load(self, row: ServiceVirtualIP) -> None:

@@ -218,7 +218,8 @@ def test_validate_and_bad_files(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "agent.cli.main", "validate", str(tmp_path / name)]
         return subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), timeout=60, check=False)
 
-    assert validate(json.dumps({"datacenter": "dc1"})).returncode == 0
+    assert validate(json.dumps({"datacenter": "dc1", "data_dir": "/tmp/x"})).returncode == 0
+    assert "data_dir cannot be empty" in validate("{}", "d.json").stderr
     unknown = validate(json.dumps({"datacentre": "dc1"}))
     assert unknown.returncode == 1 and "did you mean datacenter?" in unknown.stderr
     assert validate("{", "b.json").returncode == 1

@@ -43,6 +43,25 @@ def test_files_are_merged_in_order_and_flags_win(tmp_path: Path) -> None:
         (["-dev", "-node-id=zzz"], "is no UUID"),
         (["-dev", "-hcl", "dns_config { node_ttl = \"soon\" }"], "dns_config.node_ttl"),
         (["-dev", "-hcl", "ports { http = 70000 }"], "ports.http"),
+        (["-dev", "-node-meta=bad key:x"], "node_meta invalid: Couldn't load metadata pair ('bad key', 'x')"),
+        (["-dev", "-node-meta=consul-x:y"], "reserved for internal use"),
+        (["-dev", "-encrypt=short"], "encrypt has invalid key"),
+        (["-dev", "-encrypt=c2hvcnQ="], "it has 5 bytes"),
+        (["-dev", "-protocol=99"], "protocol: version 99"),
+        (["-dev", "-raft-protocol=1"], "raft_protocol version 1"),
+        (["-dev", "-recursor=not an address"], "recursors: 'not an address'"),
+        (["-dev", "-serf-lan-port=0"], "ports.serf_lan cannot be 0"),
+        (["-dev", "-hcl", 'reconnect_timeout = "soon"'], "reconnect_timeout: invalid duration"),
+        (["-dev", "-hcl", 'check { name = "c" http = "http://x" }'], "checks[0]: Interval must be > 0"),
+        (["-dev", "-hcl", 'service { name = "w" weights { passing = 0 } }'], "services[0]: Invalid Weights"),
+        (
+            ["-dev", "-hcl", 'service { name = "a" check { check_id = "x" ttl = "1s" } }'],
+            "invalid config key check.check_id",
+        ),
+        (
+            ["-dev", "-hcl", 'config_entries { bootstrap = [{ kind = "proxy-defaults" name = "wrong" }] }'],
+            'invalid name ("wrong"), only "global" is supported',
+        ),
     ],
 )
 def test_errors_name_the_key(argv: list[str], text: str) -> None:
@@ -74,3 +93,19 @@ def test_malformed_files_name_the_place(tmp_path: Path) -> None:
 def test_keys_without_effect_are_warned_about() -> None:
     _, warnings = load_config(["-dev", "-hcl", "telemetry { disable_hostname = true }"])
     assert warnings == ["configuration key telemetry is known but has no effect yet"]
+
+
+def test_what_only_a_start_finds_passes_validation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from agent.cli.main import run
+
+    path = tmp_path / "a.hcl"
+    path.write_text(f'data_dir = "{tmp_path}"\nbind_addr = "127.0.0.1"\nnode_id = "nope"\nservice {{ port = 1 }}')
+    assert run(["validate", str(path)]) == 0
+    assert "Configuration is valid!" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="node_id"):
+        load_config([f"-config-file={path}"])
+
+
+def test_addresses_of_recursors() -> None:
+    for text in ("8.8.8.8", "8.8.8.8:5353", "::1", "[::1]:53"):
+        assert load_config(["-dev", f"-recursor={text}"])[0].recursors == [text]

@@ -14,7 +14,7 @@ from server.fsm import Fsm
 from server.leader.autopilot import Autopilot
 from server.leader.session_ttl import SessionTimers
 from server.raft.driver import Server
-from server.raft.errors import NotLeader
+from server.raft.errors import ConfigurationError, NotLeader
 from server.state.store import Store
 
 
@@ -30,6 +30,8 @@ class FakeRaft:
         self.last_contact = 0.0
         self.barriers = 0
         self.commands: list[tuple[int, bytes]] = []
+        self.servers = [Server("id-1", "127.0.0.1:8300")]
+        self.transfers: list[str | None] = []
 
     async def propose(self, command: bytes, timeout: float = 30.0) -> Any:
         if not self.is_leader:
@@ -45,15 +47,19 @@ class FakeRaft:
         return self.index
 
     async def remove_server(self, server_id: str, timeout: float = 30.0) -> None:
-        raise RpcError("not here")
+        self.servers = [server for server in self.servers if server.id != server_id]
+
+    async def add_server(self, server: Server, timeout: float = 30.0) -> None:
+        self.servers = sorted([*(one for one in self.servers if one.id != server.id), server], key=lambda one: one.id)
+
+    async def transfer_leadership(self, target: str | None = None, timeout: float = 10.0) -> None:
+        if len(self.servers) == 1:
+            raise ConfigurationError("there is no other voter to hand leadership to")
+        self.transfers.append(target)
 
     @property
     def leader(self) -> Server | None:
         return self.known_leader
-
-    @property
-    def servers(self) -> list[Server]:
-        return [Server("id-1", "127.0.0.1:8300")]
 
     def stats(self) -> dict[str, str]:
         return {"last_contact": "0", "last_log_index": str(self.index), "last_log_term": "1"}
@@ -73,6 +79,8 @@ class FakeServer:
         self.autopilot = Autopilot()
         self.coordinate_updates: dict[tuple[str, str], Coordinate] = {}
         self.events: list[tuple[str, bytes]] = []
+        self.left: list[str] = []
+        self.members = [ServerMember("id-1", "node1", "127.0.0.1:8300", "alive")]
         self.forwarded: list[tuple[str, Wire, str]] = []
         self.forward_to: FakeServer | None = None
         self._random = random.Random(7)
@@ -101,7 +109,13 @@ class FakeServer:
         return int(self.now * 1e9)
 
     def server_members(self) -> list[ServerMember]:
-        return [ServerMember("id-1", "node1", "127.0.0.1:8300", "alive")]
+        return self.members
+
+    def members_alive(self) -> list[str]:
+        return [member.name for member in self.members if member.status == "alive"]
+
+    def force_leave(self, name: str) -> None:
+        self.left.append(name)
 
     async def fire_event(self, name: str, payload: bytes) -> None:
         self.events.append((name, payload))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from model.codec import pack, unpack
 from model.durations import DurationError, format_duration, parse_duration
-from model.gojson import JsonError, decode_json, encode_json
+from model.gojson import JsonError, decode_json, encode_json, from_json
 from model.gotime import ZERO_TIME, GoTime
 from model.structs.catalog import CheckServiceNode, HealthCheckDefinition, NodeService, ServiceDefinition
 from model.structs.catalog_rpc import RegisterRequest
@@ -121,3 +121,22 @@ def test_the_zero_time() -> None:
     assert ZERO_TIME.rfc3339() == "0001-01-01T00:00:00Z"
     assert ZERO_TIME.to_bytes().hex() == "01000000000000000000000000ffff"
     assert unpack(CheckServiceNode, pack(CheckServiceNode())) == CheckServiceNode()
+
+
+def test_fields_that_are_passed_over() -> None:
+    from server.endpoints.registration import type_of
+
+    raw = {"TCP": "a:1", "IntervalDuration": 10, "TimeoutDuration": "2s"}
+    definition = from_json(HealthCheckDefinition, raw)
+    assert definition == HealthCheckDefinition(tcp="a:1")
+    assert type_of(definition) == "" and type_of(from_json(HealthCheckDefinition, {**raw, "Interval": "1s"})) == "tcp"
+
+
+def test_unknown_namespaces_are_explained() -> None:
+
+    for raw, text in (
+        ({"Service": {"Namespace": "x"}}, "Namespaces are a Consul Enterprise feature"),
+        ({"Bogus": "x"}, 'json: unknown field "Bogus"'),
+    ):
+        with pytest.raises(JsonError, match=text):
+            from_json(RegisterRequest, raw)

@@ -195,7 +195,7 @@ def test_the_hard_state_survives_a_power_cut_while_a_segment_begins(tmp_path: Pa
     (tmp_path / "00000000000000000099.wal").write_bytes(b"")
     log = opened(tmp_path, segment_bytes=400)
     log.save(None, entries(30, 1))
-    log.compact(29)
+    log.compact(30)
     log.close()
     assert [path.name for path in segments(tmp_path)] == ["00000000000000000099.wal"]
     assert WriteAheadLog(tmp_path).load().hard_state == HardState(9, "them", 0)

@@ -101,9 +101,25 @@ class Agent:
 
     def cli(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command against this agent."""
-        env = {**os.environ, "CONSUL_HTTP_ADDR": f"127.0.0.1:{self.ports['http']}", **environment}
-        command = [sys.executable, "-m", "agent.cli.main", *words]
+        command, env = self.command(*words, **environment)
         return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+    @contextmanager
+    def running(self, *words: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+        """A command against this agent that goes on by itself; it ends with the block at the latest."""
+        command, env = self.command(*words, **environment)
+        process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+
+    def command(self, *words: str, **environment: str) -> tuple[list[str], dict[str, str]]:
+        """What to execute, and in what environment, to run a command against this agent."""
+        env = {**os.environ, "CONSUL_HTTP_ADDR": f"127.0.0.1:{self.ports['http']}", **environment}
+        return [sys.executable, "-m", "agent.cli.main", *words], env
 
 
 @contextmanager

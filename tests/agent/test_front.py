@@ -1,0 +1,222 @@
+"""The door of the HTTP server: what it takes for a plain request, and that nothing is lost between it and aiohttp."""
+
+import asyncio
+import contextlib
+import gzip
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+import uvloop
+from aiohttp import web
+
+from agent.http.front import MAX_BODY, Doors, Incoming, Outgoing, head, plain_head
+from agent.http.routing import JSON, ApiResponse
+
+PLAIN = b"GET /v1/kv/a?raw HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def test_a_plain_head_is_read_with_its_headers_in_any_case() -> None:
+    data = b"PUT /a%20b?x=1 HTTP/1.1\r\nhost: y\r\ncontent-length:3 \r\nX-Consul-Token:\t t \r\n\r\nabc"
+    found = plain_head(data)
+    assert found is not None
+    assert (found.method, found.target, found.length) == ("PUT", "/a%20b?x=1", 3)
+    assert found.headers["X-CONSUL-token"] == "t"
+    assert found.end + found.length == len(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        PLAIN[:-1],
+        PLAIN.replace(b"1.1", b"1.0"),
+        PLAIN.replace(b"GET", b"HEAD"),
+        PLAIN.replace(b"GET", b"get"),
+        PLAIN.replace(b"Host: x\r\n", b""),
+        PLAIN.replace(b"/v1", b"http://x/v1"),
+        PLAIN.replace(b"/v1", b"/v 1"),
+        PLAIN.replace(b"\r\n", b"\n"),
+        PLAIN.replace(b"Host: x", b"Host: x\r\nHost: y"),
+        PLAIN.replace(b"Host: x", b"Host : x"),
+        PLAIN.replace(b"Host: x", b"Host: x\r\n folded"),
+        PLAIN.replace(b"Host: x", b"Host: \xc3\xa9"),
+        PLAIN.replace(b"Host: x", b"Host: x\x00"),
+        PLAIN.replace(b"Host: x", b"Host: x\r\nTransfer-Encoding: chunked"),
+        PLAIN.replace(b"Host: x", b"Host: x\r\nExpect: 100-continue"),
+        PLAIN.replace(b"Host: x", b"Host: x\r\nConnection: close"),
+        PLAIN.replace(b"Host: x", b"Host: x\r\nConnection: keep-alive, Upgrade"),
+        PLAIN.replace(b"Host: x", b"Host: x\r\nContent-Length: 1\r\nContent-Length: 1"),
+        PLAIN.replace(b"Host: x", b"Host: x\r\nContent-Length: +1"),
+        PLAIN.replace(b"Host: x", b"Host: x\r\nContent-Length: %d" % (MAX_BODY + 1)),
+        PLAIN.replace(b"Host: x", b"Host: x\r\nA: " + b"b" * 17000),
+    ],
+)
+def test_what_is_not_plain_is_not_judged_here(data: bytes) -> None:
+    assert plain_head(data) is None
+
+
+def test_a_header_cannot_break_its_line() -> None:
+    assert b"\r\nLocation: /a\r\n" in head(301, {"Location": "/a"})
+    for value in ("a\r\nb: c", "a\nb", "a\r"):
+        with pytest.raises(ValueError, match="line break"):
+            head(301, {"Location": value})
+
+
+class Application:
+    """Answers every request with what it was; `/wait` waits until it is let go."""
+
+    def __init__(self) -> None:
+        self.release = asyncio.Event()
+        self.waiting = asyncio.Event()
+        self.cancelled = asyncio.Event()
+        self.finished = asyncio.Event()
+        self.by_aiohttp = 0
+
+    async def respond(self, request: Incoming) -> Outgoing:
+        if request.target == "/wait":
+            self.waiting.set()
+            try:
+                await self.release.wait()
+            except asyncio.CancelledError:
+                self.cancelled.set()
+                raise
+            self.finished.set()
+        if request.target == "/stream":
+            answer = ApiResponse()
+
+            async def stream(write: Callable[[bytes], Awaitable[None]]) -> None:
+                await write(b"first ")
+                await write(b"second")
+
+            answer.stream = stream
+            return Outgoing(answer, {}, False)
+        body = await request.read_body(1000)
+        text = f"{request.method} {request.target} {body.decode()}".encode()
+        wants_gzip = request.headers.get("Accept") == "gzip"
+        return Outgoing(ApiResponse(text, 200, JSON), {"Content-Type": JSON}, wants_gzip)
+
+    async def slowly(self, request: web.BaseRequest) -> web.StreamResponse:
+        self.by_aiohttp += 1
+        return web.Response(body=f"aiohttp {request.raw_path} ".encode() + await request.read())
+
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[tuple[Application, Doors, Callable[[], Awaitable[Connection]]]]:
+    application = Application()
+    rest = web.Server(application.slowly)
+
+    def within_limit(body: bytes, limit: int) -> bytes:
+        return body[:limit]
+
+    doors = Doors(application.respond, within_limit, rest)
+    server = await asyncio.get_running_loop().create_server(doors, "127.0.0.1", 0)
+    writers = []
+
+    async def connect() -> Connection:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writers.append(writer)
+        return reader, writer
+
+    try:
+        async with asyncio.timeout(30):
+            yield application, doors, connect
+    finally:
+        for writer in writers:
+            writer.close()
+        server.close()
+        await doors.close(0.1)
+        await rest.shutdown(0.1)
+
+
+async def answer(reader: asyncio.StreamReader) -> bytes:
+    """The body of the next answer."""
+    top = await reader.readuntil(b"\r\n\r\n")
+    assert top.startswith(b"HTTP/1.1 200 OK\r\n") and b"\r\nDate: " in top
+    return await reader.readexactly(int(top.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]))
+
+
+async def test_requests_in_one_packet_are_answered_in_order() -> None:
+    async with serving() as (application, _, connect):
+        reader, writer = await connect()
+        put = b"PUT /b HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi"
+        writer.write(PLAIN + put + PLAIN)
+        assert [await answer(reader) for _ in range(3)] == [b"GET /v1/kv/a?raw ", b"PUT /b hi", b"GET /v1/kv/a?raw "]
+        assert application.by_aiohttp == 0
+
+
+async def test_a_request_that_is_not_plain_takes_its_connection_to_aiohttp() -> None:
+    async with serving() as (application, doors, connect):
+        reader, writer = await connect()
+        chunked = b"PUT /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"
+        writer.write(PLAIN + chunked + PLAIN)
+        assert await answer(reader) == b"GET /v1/kv/a?raw "
+        assert await answer(reader) == b"aiohttp /c hi"
+        assert await answer(reader) == b"aiohttp /v1/kv/a?raw "
+        assert application.by_aiohttp == 2 and not doors.open
+
+
+async def test_a_head_or_body_in_pieces_is_answered() -> None:
+    async with serving() as (application, _, connect):
+        reader, writer = await connect()
+        writer.write(b"PUT /b HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nh")
+        await asyncio.sleep(0.05)
+        writer.write(b"ell" + PLAIN)
+        assert [await answer(reader) for _ in range(2)] == [b"PUT /b hell", b"GET /v1/kv/a?raw "]
+        assert application.by_aiohttp == 0
+        writer.write(PLAIN[:20])
+        await asyncio.sleep(0.05)
+        writer.write(PLAIN[20:])
+        assert await answer(reader) == b"aiohttp /v1/kv/a?raw "
+
+
+async def test_answers_are_compressed_and_streamed_as_asked() -> None:
+    async with serving() as (_, _, connect):
+        reader, writer = await connect()
+        writer.write(PLAIN.replace(b"Host: x", b"Host: x\r\nAccept: gzip"))
+        assert gzip.decompress(await answer(reader)) == b"GET /v1/kv/a?raw "
+        writer.write(PLAIN.replace(b"/v1/kv/a?raw", b"/stream") + PLAIN)
+        top = await reader.readuntil(b"\r\n\r\n")
+        assert b"transfer-encoding: chunked" in top.lower()
+        assert await reader.readuntil(b"0\r\n\r\n") == b"6\r\nfirst \r\n6\r\nsecond\r\n0\r\n\r\n"
+        assert await answer(reader) == b"GET /v1/kv/a?raw "
+
+
+async def test_a_read_ends_with_its_client_and_a_write_does_not() -> None:
+    async with serving() as (application, doors, connect):
+        for method in (b"GET", b"PUT"):
+            application.waiting.clear()
+            _, writer = await connect()
+            writer.write(b"%s /wait HTTP/1.1\r\nHost: x\r\n\r\n" % method)
+            await application.waiting.wait()
+            writer.close()
+            if method == b"GET":
+                await application.cancelled.wait()
+                application.cancelled.clear()
+        while doors.open:
+            await asyncio.sleep(0.01)
+        application.release.set()
+        await application.finished.wait()
+        assert not application.cancelled.is_set()
+
+
+def test_an_answer_that_nobody_hears_is_no_error_on_uvloop_either(caplog: pytest.LogCaptureFixture) -> None:
+    uvloop.run(test_a_read_ends_with_its_client_and_a_write_does_not())  # It raises where asyncio only warns.
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_closing_gives_answers_under_way_a_moment() -> None:
+    async with serving() as (application, doors, connect):
+        reader, writer = await connect()
+        idle, _ = await connect()
+        writer.write(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+        await application.waiting.wait()
+        closing = asyncio.create_task(doors.close(20))
+        assert await idle.read() == b""
+        application.release.set()
+        assert await answer(reader) == b"GET /wait "
+        await closing
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
