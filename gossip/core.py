@@ -590,6 +590,9 @@ class Core:
             if node.state is not State.LEFT and not long_dead:
                 return  # Somebody else uses the name.
         elif claim.incarnation <= node.incarnation:
+            if node.gone:
+                # It may be back and not know at which incarnation it was declared dead: told so, it outbids that.
+                self._send(self._address(node), self._accusation(node))
             return
         was = node.state
         old = self._member(node)

@@ -160,6 +160,8 @@ class Server:
         self._raft.on_leadership(self._leader_loop.leadership)
         self._raft.on_leader_change(self._leader_changed)
         await self._recover_or_start(self._raft)
+        in_configuration = self._transport.knows
+        self._transport.knows = lambda peer: in_configuration(peer) or self._in_pool(peer)
 
     async def _recover_or_start(self, raft: RaftNode) -> None:
         """Start Raft, with the members of `peers.json` when an operator has put one there; it is used up by that."""
@@ -170,6 +172,14 @@ class Server:
         await raft.start(wanted)
         if path is not None and wanted is not None:
             path.rename(path.with_name("peers.json.used"))
+
+    def _in_pool(self, server_id: str) -> bool:
+        """Whether the pool has this server of our datacenter.
+
+        Raft listens to such a server although the present configuration lacks it: what crossed it out may never be
+        committed, or it may have been taken in again, and then nobody but that server may be left to say so.
+        """
+        return any(info.id == server_id for info in self.servers())
 
     def _address_of(self, server_id: str) -> str:
         """Where a server is: the gossip pool knows best, the configuration remembers."""

@@ -39,6 +39,7 @@ DISK_BYTES = 12 << 20
 MAJORITY_GOES_ON = ("partition", "moving", "one-way", "delay", "pause", "lonely-pause", "disk-full")
 """Faults during which most servers reach each other, so that writes go on."""
 FULL = "no writes until space returns"
+SPACE = "disk has space again"
 
 
 class Faults:
@@ -181,7 +182,7 @@ class Faults:
     def disk_full(self) -> str:
         """The first server's disk has no space for a while."""
         server = self.cluster.servers[0]
-        complaints = server.log.read_text().count(FULL)
+        complaints, recoveries = (server.log.read_text().count(words) for words in (FULL, SPACE))
         led = self.cluster.leader() is server
         self.disk.fill()
         try:
@@ -189,6 +190,7 @@ class Faults:
             self.wait(0.5, 2.5)
         finally:
             self.disk.free()
+        server.until(lambda: server.log.read_text().count(SPACE) > recoveries)
         return f"{server.on.name}{' (leader)' if led else ''}"
 
 

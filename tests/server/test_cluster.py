@@ -14,6 +14,7 @@ from model.structs.catalog_rpc import DCSpecificRequest, IndexedNodes
 from model.structs.kv import DirEntry, IndexedDirEntries, KeyRequest, KVSRequest
 from model.structs.operator import RaftStats
 from server.endpoints.context import Limits
+from server.raft.confchange import Change
 from server.server import Server, ServerConfig
 
 
@@ -123,3 +124,36 @@ async def test_a_call_to_a_server_that_does_not_come_up_fails_in_time(tmp_path: 
     server = Server(replace(config(0, tmp_path), limits=Limits(hold_timeout=0.05)))
     with pytest.raises(RpcError, match="No cluster leader"):
         await server._remote_call("Status.RaftStats", Empty())
+
+
+async def test_a_server_that_crossed_another_out_in_vain_still_listens_to_it(tmp_path: Path) -> None:
+    """Found under faults: whoever had a removal in its log that was never committed refused the new leader for ever."""
+    servers = [Server(config(number, tmp_path)) for number in range(3)]
+    for server in servers:
+        await server.start()
+    try:
+        first = servers[0].gossip.local
+        for server in servers[1:]:
+            await server.join([f"{first.address}:{first.port}"])
+        await until(lambda: any(server.raft.is_leader and server.raft.ready_for_reads for server in servers))
+        old = next(server for server in servers if server.raft.is_leader)
+        new, third = (server for server in servers if server is not old)
+        await until(lambda: old.raft.core.configuration_index <= old.raft.core.commit)
+        for server in (new, third):
+            await until(lambda server=server: server.raft.core.commit >= old.raft.core.configuration_index)
+        assert old._transport is not None
+        send, old._transport.send = old._transport.send, lambda message: None  # type: ignore[method-assign]
+        old.raft.core.propose_change([Change("remove", new.config.node_id)])
+        assert new.config.node_id not in old.raft.core.configuration.members()
+        await until(lambda: new.raft.is_leader or third.raft.is_leader)
+        if third.raft.is_leader:
+            await third.call("KVS.Apply", put("before", b"1"))
+            await third.raft.transfer_leadership(new.config.node_id)
+        await until(lambda: new.raft.is_leader and new.raft.ready_for_reads)
+        await new.call("KVS.Apply", put("after", b"2"))
+        old._transport.send = send  # type: ignore[method-assign]
+        await until(lambda: old.fsm.store.kv.entries.get("after"), 10)
+        assert new.config.node_id in old.raft.core.configuration.members()
+    finally:
+        for server in servers:
+            await server.stop()
