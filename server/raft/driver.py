@@ -23,6 +23,7 @@ from server.raft.errors import (
     ConfigurationError,
     CorruptLog,
     DiskFull,
+    InvariantBroken,
     LeadershipLost,
     NotLeader,
     ProposalTimeout,
@@ -90,12 +91,13 @@ class RaftNode:
         self._reads: list[asyncio.Future[int]] = []
         self._asked_reads: set[asyncio.Future[int]] = set()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="raft-disk")
+        self._writers = ThreadPoolExecutor(1, thread_name_prefix="raft-snapshots")
         self._task: asyncio.Task[None] | None = None
         self._ticker: asyncio.TimerHandle | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._sending: set[str] = set()
         self._sender = SnapshotSender(node_id, snapshots, transport.send)
-        self._receiver = SnapshotReceiver(node_id, snapshots)
+        self._receiver = SnapshotReceiver(node_id, snapshots, self._writers)
         self._arrived: StoredSnapshot | None = None
         self._keeping = False
         self._snapshot_index = 0
@@ -106,6 +108,7 @@ class RaftNode:
         self._heard = 0.0
         self._disk_full = False
         self._stopped = False
+        self._closed = False
         self._known_leader = ""
         self._was_leader = False
         self._on_leadership: list[Callable[[bool], None]] = []
@@ -182,9 +185,9 @@ class RaftNode:
 
     async def stop(self) -> None:
         """End without leaving the cluster."""
-        if self._stopped:
+        if self._closed:
             return
-        self._stopped = True
+        self._stopped = self._closed = True
         if self._ticker is not None:
             self._ticker.cancel()
         for task in [*self._background, *([self._task] if self._task else [])]:
@@ -195,6 +198,8 @@ class RaftNode:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._executor, self._storage.close)
         self._executor.shutdown(wait=False)
+        # A snapshot that is being written must not get in the way of whoever opens the folder next.
+        await loop.run_in_executor(None, self._writers.shutdown)
 
     @property
     def core(self) -> Raft:
@@ -414,6 +419,16 @@ class RaftNode:
         self._wake.set()
 
     def _receive(self, message: Message) -> None:
+        if self._stopped:
+            return
+        try:
+            self._take_in(message)
+        except InvariantBroken as error:
+            if self._task is not None:
+                self._task.cancel()
+            self._give_up(error)
+
+    def _take_in(self, message: Message) -> None:
         if isinstance(message, m.SnapshotChunk):
             self._on_chunk(message)
             return
@@ -444,11 +459,17 @@ class RaftNode:
         except asyncio.CancelledError:
             raise
         except BaseException as error:
-            log.critical("raft stops: %s", error, exc_info=True)
-            if self.failed is not None and not self.failed.done():
-                self.failed.set_result(error)
-            self._stopped = True
-            self._fail_all(Stopped())
+            self._give_up(error)
+
+    def _give_up(self, error: BaseException) -> None:
+        """Something that must not happen did: going on could lose data, so this server takes part no more."""
+        log.critical("raft stops: %s", error, exc_info=error)
+        if self.failed is not None and not self.failed.done():
+            self.failed.set_result(error)
+        self._stopped = True
+        if self._ticker is not None:
+            self._ticker.cancel()
+        self._fail_all(Stopped())
 
     def _start_reads(self) -> None:
         if not self._reads:
@@ -645,7 +666,7 @@ class RaftNode:
             meta = SnapshotMeta(index, term, configuration, configuration_index)
             write = self._fsm.snapshot()
             loop = asyncio.get_running_loop()
-            stored = await loop.run_in_executor(None, self._snapshots.create, meta, write)
+            stored = await loop.run_in_executor(self._writers, self._snapshots.create, meta, write)
             self._snapshot_index, self._snapshot_term = index, term
             log.info("snapshot complete up to %d (%d bytes)", index, stored.size)
             keep = index - self.config.trailing_logs

@@ -222,9 +222,26 @@ def decode_message(data: bytes | memoryview) -> Message:
     """The message that `data` holds.
 
     Raises:
-        msgspec.ValidationError, msgspec.DecodeError: not a message, or a field of the wrong type or range.
+        msgspec.ValidationError, msgspec.DecodeError: not a message, or a field of the wrong type or range, or entries
+            that do not follow one another.
     """
-    return _message_decoder.decode(data)
+    message = _message_decoder.decode(data)
+    if isinstance(message, AppendEntries):
+        _check_entries(message)
+    return message
+
+
+def _check_entries(message: AppendEntries) -> None:
+    index, term = message.previous_index, message.previous_term
+    for entry in message.entries:
+        index += 1
+        if entry.index != index:
+            raise msgspec.ValidationError(f"entry {entry.index} where {index} belongs")
+        if entry.term < term:
+            raise msgspec.ValidationError(f"entry {index} has term {entry.term}, the one before it {term}")
+        term = entry.term
+    if term > message.term:
+        raise msgspec.ValidationError(f"entry {index} has term {term}, its leader {message.term}")
 
 
 def encode_configuration(configuration: Configuration) -> bytes:

@@ -12,6 +12,7 @@ import hashlib
 import logging
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import Executor
 from typing import IO, BinaryIO, Final
 
 from server.raft import messages as m
@@ -76,11 +77,12 @@ class SnapshotSender:
 
 
 class SnapshotReceiver:
-    """A follower's side: one snapshot at a time."""
+    """A follower's side: one snapshot at a time, written by `writers`."""
 
-    def __init__(self, node_id: str, snapshots: Snapshots) -> None:
+    def __init__(self, node_id: str, snapshots: Snapshots, writers: Executor | None = None) -> None:
         self._id = node_id
         self._snapshots = snapshots
+        self._writers = writers
         self._file: IO[bytes] | None = None
         self._meta: tuple[m.SnapshotMeta, bytes, int] | None = None
         self._arrived = 0
@@ -118,7 +120,7 @@ class SnapshotReceiver:
         self.drop()
         assert file is not None
         with file:
-            return await asyncio.get_running_loop().run_in_executor(None, self._store, file, chunk)
+            return await asyncio.get_running_loop().run_in_executor(self._writers, self._store, file, chunk)
 
     def _store(self, file: IO[bytes], chunk: m.SnapshotChunk) -> StoredSnapshot | str:
         digest = hashlib.sha256()
