@@ -517,7 +517,11 @@ class Core:
         if wanted and wanted != self.name:
             return
         body = {"Payload": b"", "SeqNo": wire.number(fields, "SeqNo", 1 << 32)}
-        self._send(self._source(fields, sender), wire.message(wire.ACK, body))
+        answer = [wire.message(wire.ACK, body)]
+        asker = self._nodes.get(wire.text(fields, "SourceNode"))
+        if asker is not None and asker.gone:
+            answer.append(self._accusation(asker))  # It lives, and has to know that it is held to be dead.
+        self._send(self._source(fields, sender), *answer)
 
     def _on_indirect_ping(self, fields: dict[str, Any], sender: tuple[str, int]) -> None:
         target = wire.raw(fields, "Target")
@@ -622,6 +626,11 @@ class Core:
         self._health = min(7, self._health + 1)
         self._announce()
 
+    def _repeat_myself(self, accused: str) -> None:
+        """Somebody accuses at an incarnation that is over: if it is this member, its refutation never got there."""
+        if accused == self.name and not self.leaving:
+            self._announce()
+
     def _announce(self) -> None:
         me = self._me()
         node = self._nodes[self.name]
@@ -641,6 +650,7 @@ class Core:
         incarnation = wire.number(fields, "Incarnation", 1 << 32)
         node = self._nodes.get(name)
         if node is None or incarnation < node.incarnation:
+            self._repeat_myself(name)
             return
         message = wire.message(wire.SUSPECT, {"From": accuser, "Incarnation": incarnation, "Node": name})
         running = self._suspicions.get(name)
@@ -665,6 +675,7 @@ class Core:
         incarnation = wire.number(fields, "Incarnation", 1 << 32)
         node = self._nodes.get(name)
         if node is None or incarnation < node.incarnation:
+            self._repeat_myself(name)
             return
         self._suspicions.pop(name, None)
         if node.gone:

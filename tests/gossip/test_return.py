@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from gossip import wire
-from gossip.core import LAN, Core, MemberEvent, SendPacket, Settings, Status
+from gossip.core import LAN, Core, SendPacket, Settings, Status
 from gossip.members import Alive
 
 
@@ -16,6 +16,21 @@ def core(name: str, address: str, seed: int) -> Core:
 def alive(of: Core, incarnation: int) -> bytes:
     me = of._me()
     return Alive(me.name, me.address, me.port, me.meta, me.versions, incarnation).encode()
+
+
+def let_talk(cores: dict[tuple[str, int], Core], begin: float) -> int:
+    """5 s in steps of 25 ms; no exchange of state comes through. Returns the number of packets."""
+    packets = 0
+    for step in range(200):
+        now = begin + step * 0.025
+        for address, one in cores.items():
+            one.tick(now)
+            outputs, one.outbox = one.outbox, []
+            for output in outputs:
+                if isinstance(output, SendPacket) and output.address in cores:
+                    packets += 1
+                    cores[output.address].receive_packet(output.data, address, now)
+    return packets
 
 
 @pytest.mark.parametrize("taken_out", [False, True])
@@ -41,18 +56,27 @@ def test_a_member_that_others_hold_to_be_dead_at_a_later_incarnation_hears_of_it
 
     back.receive_packet(alive(stays, 1), ("10.0.0.1", 8301), 5.0)
     back.set_tags({"id": "back"})  # Says that it is there, as of incarnation 2.
-    packets = 0
-    for step in range(200):  # 5 s in steps of 25 ms; no exchange of state comes through.
-        now = 5.0 + step * 0.025
-        for address, one in cores.items():
-            one.tick(now)
-            outputs, one.outbox = one.outbox, []
-            for output in outputs:
-                if isinstance(output, SendPacket) and output.address in cores:
-                    packets += 1
-                    cores[output.address].receive_packet(output.data, address, now)
-                elif isinstance(output, MemberEvent):
-                    continue
+    packets = let_talk(cores, 5.0)
     member = stays.member("back")
     assert member is not None and member.status is Status.ALIVE
     assert packets < 60  # Nobody goes on answering the other's answers.
+
+
+def test_a_member_whose_refutations_were_all_lost_repeats_them() -> None:
+    """Found under faults: a server that could hear but not be heard for 3 s stayed dead to the others for 30 s."""
+    stays, back = core("stays", "10.0.0.1", 1), core("back", "10.0.0.2", 2)
+    stays.receive_packet(alive(back, 1), ("10.0.0.9", 8301), 0.0)
+    back.receive_packet(alive(stays, 1), ("10.0.0.1", 8301), 0.0)
+    for incarnation in range(1, 6):
+        accusation = {"From": "stays", "Incarnation": incarnation, "Node": "back"}
+        back.receive_packet(wire.message(wire.SUSPECT, accusation), ("10.0.0.1", 8301), 0.0)
+    stays.receive_packet(wire.message(wire.DEAD, {**accusation, "Incarnation": 1}), ("10.0.0.9", 8301), 0.0)
+    for one in (stays, back):
+        for step in range(20):
+            one.tick(step * 0.025)
+        while one._queue:
+            one._queue.take(1400, 2, 2)
+        one.outbox.clear()
+    assert (member := stays.member("back")) is not None and member.status is Status.FAILED
+    assert let_talk({("10.0.0.1", 8301): stays, ("10.0.0.2", 8301): back}, 0.5) < 60
+    assert (member := stays.member("back")) is not None and member.status is Status.ALIVE
