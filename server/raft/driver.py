@@ -39,6 +39,7 @@ from server.raft.recovery import rebuild
 from server.raft.snapshot import Snapshots, StoredSnapshot
 from server.raft.snapshot_transfer import SnapshotReceiver, SnapshotSender
 from server.raft.transport import Transport
+from server.raft.waiting import Waiting
 
 log = logging.getLogger("lictor.raft")
 
@@ -46,17 +47,6 @@ MAX_ENTRY = 4 << 20
 """Bytes up to which a command is one entry; a larger one goes into the log in pieces."""
 APPLY_SLICE = 0.005
 """Seconds of applying after which other tasks get a turn."""
-
-
-class _Pending:
-    """A proposal that somebody waits for; `deadline` in seconds of the event loop's clock."""
-
-    __slots__ = ("deadline", "future", "term")
-
-    def __init__(self, term: int, future: asyncio.Future[Any], deadline: float) -> None:
-        self.term = term
-        self.future = future
-        self.deadline = deadline
 
 
 class RaftNode:
@@ -84,10 +74,9 @@ class RaftNode:
         self._random = random
         self._core: Raft | None = None
         self._wake = asyncio.Event()
-        self._pending: dict[int, _Pending] = {}
+        self._waiting = Waiting()
         self._assembler = Assembler()
         self._one_in_pieces = asyncio.Lock()
-        self._appliers: list[tuple[int, asyncio.Future[int]]] = []
         self._reads: list[asyncio.Future[int]] = []
         self._asked_reads: set[asyncio.Future[int]] = set()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="raft-disk")
@@ -263,9 +252,7 @@ class RaftNode:
         return await self._outcome(index, core.term, timeout)
 
     async def _outcome(self, index: int, term: int, timeout: float) -> Any:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
-        self._pending[index] = _Pending(term, future, loop.time() + timeout)
+        future = self._waiting.for_entry(index, term, timeout)
         self._wake.set()
         return await future
 
@@ -413,7 +400,7 @@ class RaftNode:
 
     def _tick(self) -> None:
         self._schedule_tick()
-        self._expire_pending()
+        self._waiting.expire()
         self.core.now = clock()
         self.core.tick()
         self._wake.set()
@@ -503,7 +490,7 @@ class RaftNode:
             for future in context:
                 self._asked_reads.discard(future)
                 if not future.done():
-                    self._when_applied(index, future)
+                    self._waiting.for_index(index, self.core.applied, future)
 
     async def _persist(self, ready: Ready) -> None:
         if not self._storage.blocking:
@@ -521,7 +508,7 @@ class RaftNode:
                 if not self._disk_full:
                     log.error("%s: no writes until space returns", error)
                 self._disk_full = True
-                self._fail_pending(DiskFull(error.path, outcome_unknown=True))
+                self._waiting.fail_proposals(DiskFull(error.path, outcome_unknown=True))
                 await asyncio.sleep(1.0)
                 continue
             if self._disk_full:
@@ -551,19 +538,12 @@ class RaftNode:
             elif entry.kind == m.NOOP:
                 self._assembler.clear()
             core.applied = entry.index
-            pending = self._pending.pop(entry.index, None)
-            if pending is not None and not pending.future.done():
-                if pending.term != entry.term:
-                    pending.future.set_exception(LeadershipLost())
-                elif error is not None:
-                    pending.future.set_exception(error)
-                else:
-                    pending.future.set_result(result)
+            self._waiting.applied(entry, result, error)
             if clock() > turn_ends:
                 await asyncio.sleep(0)
                 turn_ends = clock() + APPLY_SLICE
         if entries:
-            self._settle_appliers()
+            self._waiting.reached(core.applied)
             self._consider_snapshot()
 
     async def _apply_piece(self, entry: Entry) -> Any:
@@ -576,28 +556,10 @@ class RaftNode:
         finally:
             self._assembler.clear()  # Not earlier: a snapshot taken meanwhile would lack the command's beginning.
 
-    def _when_applied(self, index: int, future: asyncio.Future[int]) -> None:
-        if self.core.applied >= index:
-            future.set_result(index)
-        else:
-            self._appliers.append((index, future))
-
-    def _settle_appliers(self) -> None:
-        if not self._appliers:
-            return
-        applied = self.core.applied
-        waiting = []
-        for index, future in self._appliers:
-            if index > applied:
-                waiting.append((index, future))
-            elif not future.done():
-                future.set_result(index)
-        self._appliers = waiting
-
     def _notice_leadership(self) -> None:
         core = self.core
         if self._was_leader and not core.is_leader:
-            self._fail_pending(LeadershipLost())
+            self._waiting.fail_proposals(LeadershipLost())
             for future in self._asked_reads:
                 if not future.done():
                     future.set_exception(LeadershipLost())
@@ -612,25 +574,12 @@ class RaftNode:
             for leader_callback in self._on_leader_change:
                 leader_callback(self.leader)
 
-    def _expire_pending(self) -> None:
-        """Give up what has waited too long: one look at each tick is cheaper than a timer for each proposal."""
-        now = asyncio.get_running_loop().time()
-        for item in self._pending.values():
-            if item.deadline <= now and not item.future.done():
-                item.future.set_exception(ProposalTimeout())
-
-    def _fail_pending(self, error: Exception) -> None:
-        pending, self._pending = self._pending, {}
-        for item in pending.values():
-            if not item.future.done():
-                item.future.set_exception(error)
-
     def _fail_all(self, error: Exception) -> None:
-        self._fail_pending(error)
-        for future in [*self._reads, *self._asked_reads, *(future for _, future in self._appliers)]:
+        self._waiting.fail_all(error)
+        for future in [*self._reads, *self._asked_reads]:
             if not future.done():
                 future.set_exception(error)
-        self._reads, self._appliers = [], []
+        self._reads = []
         self._asked_reads.clear()
 
     # Snapshots

@@ -225,7 +225,7 @@ def inspect(data_dir: Path) -> Found:
     folder = data_dir / "raft"
     if not (folder / "log").is_dir():
         raise CorruptLog(f"{folder}: no server's state is here")
-    snapshots = DiskSnapshots(folder / "snapshots")
+    snapshots = DiskSnapshots(folder / "snapshots", read_only=True)
     stored = snapshots.latest()
     loaded = _ReadOnlyLog(folder / "log").load()
     meta = stored.meta if stored is not None else SnapshotMeta()

@@ -95,16 +95,19 @@ class MemorySnapshots:
 
 
 class DiskSnapshots:
-    """Snapshots in a folder."""
+    """Snapshots in a folder. Whoever opens it to write owns it: what an earlier owner left unfinished goes."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, read_only: bool = False) -> None:
         self.folder = self.scratch = folder
+        if read_only:
+            return
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob("*.tmp"):
             shutil.rmtree(leftover, ignore_errors=True)
 
     def _all(self) -> list[Path]:
-        return sorted(path for path in self.folder.iterdir() if path.is_dir() and not path.name.endswith(".tmp"))
+        found = self.folder.iterdir() if self.folder.is_dir() else ()
+        return sorted(path for path in found if path.is_dir() and not path.name.endswith(".tmp"))
 
     def latest(self) -> StoredSnapshot | None:
         """The newest snapshot. Raises CorruptLog when its description is damaged."""

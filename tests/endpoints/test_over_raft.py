@@ -46,7 +46,7 @@ async def test_acknowledged_writes_survive_restarts(tmp_path: Path) -> None:
     before = await server.call("KVS.List", key="k/", require_consistent=True)
     services = await server.call("Health.ServiceNodes", service_name="web")
     async with asyncio.timeout(20):
-        while not DiskSnapshots(tmp_path / "snapshots").latest():
+        while not [path for path in (tmp_path / "snapshots").glob("*") if path.suffix != ".tmp"]:
             await asyncio.sleep(0.01)
     await node.stop()
     again, node = await started(tmp_path, threshold=20)
