@@ -80,7 +80,7 @@ OPERATING: dict[str, Command] = {
         "set_autopilot",
         "Changes autopilot's settings; those that are not given stay.",
         (
-            F("cleanup-dead-servers", "Take failed servers out once there are new ones.", "bool", None),
+            F("cleanup-dead-servers", "Take out servers that stay failed.", "bool", None),
             F("last-contact-threshold", "Longest silence of a healthy server, such as 200ms.", "duration", None),
             F("max-trailing-logs", "How far behind a healthy server may be.", "count", None),
             F("min-quorum", "Number of voters below which none is taken out.", "count", None),

@@ -17,6 +17,11 @@ ABSENT_GRACE = 300.0
 down, the first servers elect a leader while others still start."""
 
 
+PATIENCE = 3
+"""A failed server is taken out after so many stabilization times. One that restarts, or was cut off for a moment, keeps
+its vote: as a newcomer it would have to wait for it, and another failure meanwhile could cost the quorum."""
+
+
 class Member(NamedTuple):
     """What the gossip pool says of a server; `status` is "none" when it does not know it."""
 
@@ -73,11 +78,13 @@ def parse_stats(stats: RaftStats) -> AutopilotStats:
     return AutopilotStats(last_contact=contact, last_index=stats.last_index, last_term=stats.last_term)
 
 
-def is_dead(seen: Observation, now: float) -> bool:
-    """Whether a server has failed or left, or has been unknown to the pool for long."""
+def is_dead(seen: Observation, config: AutopilotConfig, now: float) -> bool:
+    """Whether a server has left, or has failed or been unknown to the pool for long enough."""
     if seen.gone is None:
         return False
-    return seen.member.status in ("failed", "left") or now - seen.gone >= ABSENT_GRACE
+    if seen.member.status == "failed":
+        return now - seen.gone >= PATIENCE * config.server_stabilization_time / SECOND
+    return seen.member.status == "left" or now - seen.gone >= ABSENT_GRACE
 
 
 def to_promote(observations: Iterable[Observation], config: AutopilotConfig, now: float) -> list[Server]:
@@ -101,7 +108,7 @@ def to_remove(
     if not config.cleanup_dead_servers:
         return []
     rows = list(observations)
-    dead = [seen for seen in rows if seen.server.id != leader_id and is_dead(seen, now)]
+    dead = [seen for seen in rows if seen.server.id != leader_id and is_dead(seen, config, now)]
     voters = sum(seen.server.voter for seen in rows)
     living = voters - sum(seen.server.voter for seen in dead)
     spare = voters - max(quorum(voters), config.min_quorum) if living >= quorum(voters) else 0

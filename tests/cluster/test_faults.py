@@ -188,6 +188,8 @@ class Faults:
         try:
             server.until(lambda: server.log.read_text().count(FULL) > complaints, seconds=20)
             self.wait(0.5, 2.5)
+        except AssertionError:
+            raise AssertionError(f"the full disk was not noticed; {self.cluster.logs()}") from None
         finally:
             self.disk.free()
         server.until(lambda: server.log.read_text().count(SPACE) > recoveries)

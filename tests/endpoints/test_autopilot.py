@@ -113,8 +113,15 @@ def test_who_is_taken_out(statuses: list[str], settings: dict[str, int | bool], 
 
 
 def test_a_server_that_gossip_does_not_know_yet_gets_time_to_start() -> None:
-    assert not is_dead(seen("a", "none", ago=ABSENT_GRACE - 1), NOW)
-    assert is_dead(seen("a", "none", ago=ABSENT_GRACE), NOW)
+    assert not is_dead(seen("a", "none", ago=ABSENT_GRACE - 1), DEFAULT_AUTOPILOT, NOW)
+    assert is_dead(seen("a", "none", ago=ABSENT_GRACE), DEFAULT_AUTOPILOT, NOW)
+
+
+def test_a_server_that_restarts_keeps_its_vote() -> None:
+    others = [seen("0"), seen("1")]
+    assert to_remove([*others, seen("2", "failed", ago=29)], DEFAULT_AUTOPILOT, "0", NOW) == []
+    assert len(to_remove([*others, seen("2", "failed", ago=30)], DEFAULT_AUTOPILOT, "0", NOW)) == 1
+    assert len(to_remove([*others, seen("2", "left", ago=0)], DEFAULT_AUTOPILOT, "0", NOW)) == 1
 
 
 SERVERS = st.lists(
@@ -139,7 +146,9 @@ def test_a_quorum_and_the_living_always_stay(rows: list[tuple[str, bool, float]]
     assert all(one.member.status != "alive" and one.server.id != str(leader) for one in removed)
     if gone:
         assert voters - gone >= max(quorum(voters), min_quorum)
-        alive = sum((one.server.voter and not is_dead(one, NOW)) or one.server.id == str(leader) for one in servers)
+        alive = sum(
+            (one.server.voter and not is_dead(one, config, NOW)) or one.server.id == str(leader) for one in servers
+        )
         assert alive >= quorum(voters)
     # What is left over is still left over when the decision is made again and again.
     rest = [one for one in servers if one not in removed]
@@ -162,6 +171,8 @@ async def test_the_leader_takes_a_dead_server_out_but_not_one_that_is_back() -> 
     for number in (2, 3):
         server.raft.servers.append(Server(f"id-{number}", f"127.0.0.{number}:8300"))
         server.members.append(ServerMember(f"id-{number}", f"node{number}", f"127.0.0.{number}:8300", "alive"))
+    fields = {"config": AutopilotConfig(cleanup_dead_servers=True)}  # No patience.
+    await server.call("Operator.AutopilotSetConfiguration", **fields)
     tending = Tending(server)
     server.members[2] = server.members[2]._replace(status="failed")
     await tending.look()

@@ -142,5 +142,8 @@ class Cluster:
         parts = []
         for server in self.servers:
             state = "runs" if server.runs else "does not run"
+            with contextlib.suppress(OSError, AssertionError):
+                if server.runs:
+                    state += f", raft: {server.json('GET', '/v1/agent/self')['Stats']['raft']}"
             parts.append(f"--- {server.on.name} ({server.host}, {state})\n{server.log.read_text()[-3000:]}")
         return "\n".join(parts)
