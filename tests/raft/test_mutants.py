@@ -219,6 +219,7 @@ def broken(mutant: type[Raft] | type[Server] | type[WriteAheadLog]) -> type[Serv
     return type(mutant.__name__, (Server,), {part: mutant})
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("mutant", "profile", "first"), MUTANTS, ids=[mutant.__name__ for mutant, *_ in MUTANTS])
 def test_a_broken_rule_is_noticed(
     mutant: type[Raft] | type[Server] | type[WriteAheadLog], profile: str, first: int

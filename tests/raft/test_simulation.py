@@ -13,7 +13,7 @@ import pytest
 
 from tests.raft.simulated_cluster import CALM, Cluster, Faults
 
-SCHEDULES = int(os.environ.get("LICTOR_RAFT_SCHEDULES", "3000"))
+SCHEDULES = int(os.environ.get("LICTOR_RAFT_SCHEDULES", "2000"))
 STEPS = 600
 BATCH = 100
 
@@ -54,6 +54,7 @@ def run_batch(first: int, count: int) -> tuple[int, int, int, int]:
     return applied, elections, snapshots, changes
 
 
+@pytest.mark.timeout(900)
 def test_schedules_keep_every_promise() -> None:
     if "LICTOR_RAFT_SEED" in os.environ:
         run_batch(int(os.environ["LICTOR_RAFT_SEED"]), 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -15,17 +16,33 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+_given: set[int] = set()
+
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody uses at the moment."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    """Ports of 127.0.0.1 that nobody uses now, for TCP or UDP, and that no other test was given.
+
+    They lie below those that the system gives to outgoing connections, and each worker of a parallel run has a part of
+    its own: a port must still be free when the process that it is for starts, also after a restart.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randrange(12_000 + 5_000 * worker, 17_000 + 5_000 * worker)
+        if port not in _given and _is_free(port):
+            _given.add(port)
+            found.append(port)
+    return found
+
+
+def _is_free(port: int) -> bool:
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(socket.AF_INET, kind) as one:
+            try:
+                one.bind(("127.0.0.1", port))
+            except OSError:
+                return False
+    return True
 
 
 class Agent:
