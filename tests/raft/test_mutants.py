@@ -9,9 +9,10 @@ import pytest
 from server.raft import confchange
 from server.raft import messages as m
 from server.raft.core import Raft
+from server.raft.entries import EntryLog
 from server.raft.errors import CorruptLog, RaftError
 from server.raft.log import WriteAheadLog
-from server.raft.messages import HardState
+from server.raft.messages import Configuration, Entry, HardState
 from server.raft.quorum import EVERYTHING, joint_value
 from server.raft.ready import Ready, Role
 from tests.raft.simulated_cluster import Server
@@ -191,7 +192,6 @@ class ChangesMembersTwiceAtOnce(Raft):
 MUTANTS: Sequence[tuple[type[Raft] | type[Server] | type[WriteAheadLog], str, int]] = (
     (CountsOneVote, "mixed", 0),
     (CountsLearners, "members", 720),
-    (CommitsOldTermsByCounting, "slow-disks", 2890),
     (VotesForOldLogs, "mixed", 0),
     (SkipsTheConsistencyCheck, "mixed", 0),
     (TruncatesOnOldMessages, "mixed", 0),
@@ -231,3 +231,30 @@ def test_a_broken_rule_is_noticed(
         except (AssertionError, IndexError, CorruptLog):
             return
     pytest.fail(f"{mutant.__name__} went unnoticed in {SEEDS} schedules")
+
+
+def commits_an_old_term_by_counting(core: type[Raft]) -> bool:
+    """Figure 8 of the Raft paper, which schedules hit once in thousands: a new leader learns that a majority has an
+    entry of an earlier term, but not its own; a server with a later term's entry could still win and replace it."""
+    configuration = Configuration(voters=frozenset("abcde"), addresses=dict.fromkeys("abcde", "x"))
+    log = EntryLog(0, 0, [Entry(1, 1, m.COMMAND, b"one"), Entry(2, 2, m.COMMAND, b"two")])
+    node = core("a", log, HardState(3, "", 1), configuration, 0, 1, lambda n: 0)
+    node.campaign()
+    for pre in (True, False):
+        node.persisted(node.ready())
+        for voter in "bc":
+            node.step(m.VoteReply("a", voter, 4, granted=True, pre=pre))
+    assert node.is_leader and log.last_index == 3
+    node.persisted(node.ready())
+    for follower in "bc":
+        node.step(m.AppendReply("a", follower, 4, 2))
+    early = node.commit == 2
+    for follower in "bc":
+        node.step(m.AppendReply("a", follower, 4, 3))
+    assert node.commit == 3
+    return early
+
+
+def test_an_old_term_committed_by_counting_is_noticed() -> None:
+    assert not commits_an_old_term_by_counting(Raft)
+    assert commits_an_old_term_by_counting(CommitsOldTermsByCounting)
