@@ -121,7 +121,7 @@ class PersistentClients:
 @contextmanager
 def cluster_under_load(folder: Path) -> Iterator[tuple[Cluster, PersistentClients]]:
     with Network() as network:
-        cluster = Cluster(network, folder, 3)
+        cluster = Cluster(network, folder, 3, autopilot={"server_stabilization_time": "1s"})
         clients = PersistentClients(cluster.clients, [server.host for server in cluster.servers])
         try:
             cluster.start()
@@ -178,7 +178,7 @@ def test_a_rolling_replacement_costs_a_pause_at_most(tmp_path: Path, capsys: pyt
             cluster.servers.append(new)
             wanted = {server.on.name for server in cluster.servers}
             for server in cluster.servers:
-                server.until(lambda server=server, wanted=wanted: voters(server) == wanted)
+                server.until(lambda server=server, wanted=wanted: voters(server) == wanted, 60)
             clients.addresses.append(new.host)
             clients.wait_for_rounds()
 
@@ -190,7 +190,7 @@ def test_a_rolling_replacement_costs_a_pause_at_most(tmp_path: Path, capsys: pyt
             cluster.servers.remove(old)
             wanted.discard(old.on.name)
             for server in cluster.servers:
-                server.until(lambda server=server, wanted=wanted: voters(server) == wanted)
+                server.until(lambda server=server, wanted=wanted: voters(server) == wanted, 60)
             clients.wait_for_rounds()
         clients.stop()
         clients.check()

@@ -72,13 +72,13 @@ class ServerInNamespace(Agent):
 class Cluster:
     """Servers and a host for clients; `stop` ends all processes."""
 
-    def __init__(self, network: Network, folder: Path, count: int) -> None:
+    def __init__(self, network: Network, folder: Path, count: int, **more: Any) -> None:
         self.network = network
         self.folder = folder
         self.hosts = [network.host(f"s{number}") for number in range(count)]
         self.clients = network.host("clients")
         self.servers = [
-            ServerInNamespace(folder / host.name, host, self.hosts[:2], expect=count) for host in self.hosts
+            ServerInNamespace(folder / host.name, host, self.hosts[:2], expect=count, **more) for host in self.hosts
         ]
         self._probes = 0
 
