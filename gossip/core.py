@@ -24,6 +24,8 @@ from gossip.wire import GossipError
 
 EVENT_BUFFER = 512
 MAX_USER_EVENT = 512
+SETTLE_INTERVALS = 5
+"""Gossip intervals after which a newcomer exchanges its state once more; up to twice as many."""
 
 
 class Status(enum.IntEnum):
@@ -778,6 +780,10 @@ class Core:
 
     def joined(self) -> None:
         """At least one exchange of a join succeeded: say so."""
+        # Two that join through different members at the same moment may miss each other's news, which is told only a
+        # few times. Another exchange soon saves them waiting for the regular one.
+        soon = self._now + SETTLE_INTERVALS * self.timing.gossip_interval * (1 + self._random.random())
+        self._next_push_pull = min(self._next_push_pull, soon)
         self._broadcast_intent(wire.JOIN_INTENT, self.name)
 
     def intend_to_leave(self) -> None:
