@@ -17,12 +17,12 @@ class OwnCheck(NamedTuple):
 
 def service(raw: dict[str, Any]) -> ServiceDefinition:
     """A service's definition. Raises JsonError."""
-    return from_json(ServiceDefinition, api_keys(raw), style="agent")
+    return from_json(ServiceDefinition, api_form(raw), style="agent")
 
 
 def check(raw: dict[str, Any]) -> OwnCheck:
     """A check's definition. Raises JsonError."""
-    fields = api_keys(raw)
+    fields = api_form(raw)
     plain = {key: value for key, value in fields.items() if key not in ("ID", "ServiceID", "Token")}
     found = from_json(CheckType, plain, style="agent")
     name = str(fields.get("Name") or "")
@@ -30,10 +30,40 @@ def check(raw: dict[str, Any]) -> OwnCheck:
     return OwnCheck(found, check_id, name, str(fields.get("ServiceID") or ""))
 
 
+def api_form(raw: dict[str, Any]) -> dict[str, Any]:
+    """A definition of a file as the agent's API takes it: the API's names, lists and objects where it has them."""
+    return _api_keys(_blocks_in_shape(raw))
+
+
+_LISTS = {"upstreams", "paths"}
+_OBJECTS = {"connect", "sidecarservice", "proxy", "meshgateway", "transparentproxy", "expose"}
+_OBJECTS |= {"weights", "meta", "taggedaddresses", "config", "header"}
+_FREE_FORM = {"config", "header", "meta"}
+
+
+def _blocks_in_shape(raw: dict[str, Any]) -> dict[str, Any]:
+    """A definition in which a single block stands in a list where the API wants one, and repeated blocks of an object
+    are one object."""
+    shaped: dict[str, Any] = {}
+    for key, value in raw.items():
+        folded = key.lower().replace("_", "")
+        if folded in _LISTS and isinstance(value, dict):
+            value = [value]
+        elif folded in _OBJECTS and isinstance(value, list) and all(isinstance(item, dict) for item in value):
+            value = {inner: item for one in value for inner, item in one.items()}
+        if folded in _FREE_FORM:
+            shaped[key] = value
+        elif isinstance(value, list):
+            shaped[key] = [_blocks_in_shape(item) if isinstance(item, dict) else item for item in value]
+        else:
+            shaped[key] = _blocks_in_shape(value) if isinstance(value, dict) else value
+    return shaped
+
+
 _FILE_NAMES = {"id": "ID", "checkid": "CheckID", "name": "Name", "serviceid": "ServiceID", "token": "Token"}
 
 
-def api_keys(raw: dict[str, Any]) -> dict[str, Any]:
+def _api_keys(raw: dict[str, Any]) -> dict[str, Any]:
     """A definition of a file with the API's names: an inline check's `id` is its CheckID, headers are lists."""
     renamed: dict[str, Any] = {}
     for key, value in raw.items():
@@ -43,14 +73,8 @@ def api_keys(raw: dict[str, Any]) -> dict[str, Any]:
             listed = value if isinstance(value, list) else [value]
             value = [_inline_check(one) for one in listed if isinstance(one, dict)]
             name = "Checks"
-        elif folded in ("connect", "proxy", "sidecarservice", "weights", "meta", "taggedaddresses"):
-            if isinstance(value, list) and len(value) == 1:
-                value = value[0]
-            if folded == "connect" and isinstance(value, dict):
-                value = {
-                    inner: api_keys(_only(item)) if isinstance(item, dict | list) else item
-                    for inner, item in value.items()
-                }
+        elif folded == "connect" and isinstance(value, dict):
+            value = {inner: _api_keys(item) if isinstance(item, dict) else item for inner, item in value.items()}
         elif folded in ("args", "scriptargs"):
             name = "ScriptArgs"
         final = name or "".join(part for part in key.split("_")) if "_" in key else name or key
@@ -61,14 +85,10 @@ def api_keys(raw: dict[str, Any]) -> dict[str, Any]:
     return renamed
 
 
-def _only(item: Any) -> Any:
-    return item[0] if isinstance(item, list) and item else item or {}
-
-
 def _inline_check(raw: dict[str, Any]) -> dict[str, Any]:
     if "check_id" in raw:
         raise JsonError('invalid config key check.check_id: a check inside a service is named by its "id"')
-    fields = api_keys(raw)
+    fields = _api_keys(raw)
     if "ID" in fields:
         fields["CheckID"] = fields.pop("ID")
     fields.pop("Token", None)

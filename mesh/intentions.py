@@ -65,6 +65,16 @@ def for_source(intentions: Iterable[Intention], name: str) -> list[Intention]:
     return [intention for intention in intentions if intention.source_name in (name, WILDCARD)]
 
 
+def matching(intentions: Iterable[Intention], source: str, destination: str) -> Intention | None:
+    """The intention that decides about calls from `source` to `destination`; `intentions` are in order."""
+    for intention in intentions:
+        if intention.source_peer:
+            continue
+        if intention.destination_name in (destination, WILDCARD) and intention.source_name in (source, WILDCARD):
+            return intention
+    return None
+
+
 def decide(
     intentions: Iterable[Intention], source: str, destination: str, default_allow: bool
 ) -> tuple[bool, Intention | None]:
@@ -72,12 +82,10 @@ def decide(
 
     `intentions` are in order. One with L7 permissions does not allow a connection as such.
     """
-    for intention in intentions:
-        if intention.source_peer:
-            continue
-        if intention.destination_name in (destination, WILDCARD) and intention.source_name in (source, WILDCARD):
-            return intention.action == "allow" and not intention.permissions, intention
-    return default_allow, None
+    intention = matching(intentions, source, destination)
+    if intention is None:
+        return default_allow, None
+    return intention.action == "allow" and not intention.permissions, intention
 
 
 def with_source(entry: ServiceIntentionsConfigEntry, source: SourceIntention) -> ServiceIntentionsConfigEntry:

@@ -239,6 +239,7 @@ def load(store: Store, source: BinaryIO) -> dict[str, Any]:
         else:
             store.kept_records.append((kind, value))
         store.journal.finish()
+    store.gateways.rebuild()
     for entry in indexes:
         store.indexes.set(entry.value, entry.key)
     store.catalog.connect_floor = store.indexes.get("services", "nodes", "checks")

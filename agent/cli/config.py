@@ -10,7 +10,8 @@ from agent.cli.flags import Flags, fail
 
 
 def _parse(name: str) -> dict[str, Any]:
-    from model.hcl import HclError, parse_hcl
+    from model.config_json import HclError
+    from model.hcl import parse_hcl
 
     try:
         text = sys.stdin.read() if name == "-" else Path(name).read_text()

@@ -8,8 +8,9 @@ from agent.cli.flags import Flags, fail
 
 
 def _definitions(paths: list[str]) -> list[dict[str, Any]]:
-    from agent.file_definitions import api_keys
-    from model.hcl import HclError, parse_hcl, parse_json_text
+    from agent.file_definitions import api_form
+    from model.config_json import HclError, parse_json_text
+    from model.hcl import parse_hcl
 
     found: list[dict[str, Any]] = []
     for name in paths:
@@ -22,7 +23,7 @@ def _definitions(paths: list[str]) -> list[dict[str, Any]]:
         for key, value in body.items():
             if key.lower() in ("service", "services"):
                 listed.extend(value if isinstance(value, list) else [value])
-        found.extend(api_keys(one) for one in listed if isinstance(one, dict))
+        found.extend(api_form(one) for one in listed if isinstance(one, dict))
     return found
 
 

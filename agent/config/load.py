@@ -12,8 +12,9 @@ from typing import Any
 from agent.config.check import check_config, check_start
 from agent.config.keys import DURATIONS, FLAGS, HONOURED, KNOWN, NESTED
 from agent.config.settings import Config, ConfigError, DnsConfig, HttpConfig, Ports, Soa
+from model.config_json import HclError, parse_json_text
 from model.durations import SECOND, DurationError, parse_duration
-from model.hcl import HclError, parse_hcl, parse_json_text
+from model.hcl import parse_hcl
 from model.structs.operator import DEFAULT_AUTOPILOT, AutopilotConfig
 
 _LISTS = ("retry_join", "start_join", "recursors", "services", "checks", "config_entries")
@@ -186,6 +187,8 @@ def _merge_key(merged: dict[str, Any], source: str, key: str, value: Any) -> Non
         merged.setdefault(key, []).extend(bootstrap if isinstance(bootstrap, list) else [bootstrap])
     elif key in _LISTS:
         merged.setdefault(key, []).extend(value if isinstance(value, list) else [value])
+    elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        _merge_key(merged, source, key, _section(value))
     elif isinstance(value, dict) and isinstance(merged.get(key), dict):
         merged[key] = {**merged[key], **value}
     else:

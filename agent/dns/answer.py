@@ -135,7 +135,7 @@ class Resolver:
     ) -> None:
         if asked.kind == "node":
             await self._node(reply, name, kind, asked, zone)
-        elif asked.kind in ("service", "connect"):
+        elif asked.kind in ("service", "connect", "ingress"):
             if not asked.name:
                 reply.header.rcode = RCODE.SERVFAIL
                 return
@@ -158,7 +158,7 @@ class Resolver:
         reply.add_auth(self._soa(zone))
 
     async def _name_servers(self, reply: DNSRecord, zone: str, authority: bool) -> None:
-        found = await self._instances("consul", "", self.config.datacenter, connect=False)
+        found = await self._instances("consul", "", self.config.datacenter)
         for instance in found[:3]:
             assert instance.node is not None
             target = f"{instance.node.node}.node.{instance.node.datacenter}.{zone}"
@@ -208,11 +208,15 @@ class Resolver:
 
     # Services
 
-    async def _instances(self, name: str, tag: str, datacenter: str, connect: bool) -> list[CheckServiceNode]:
+    async def _instances(
+        self, name: str, tag: str, datacenter: str, served_by: str = "service"
+    ) -> list[CheckServiceNode]:
+        """The healthy instances of a service, or what serves it: "connect" proxies or "ingress" gateways."""
         dns = self.config.dns
         args = ServiceSpecificRequest(
             service_name=name,
-            connect=connect,
+            connect=served_by == "connect",
+            ingress=served_by == "ingress",
             service_tags=[tag] if tag else None,
             tag_filter=bool(tag),
             datacenter=datacenter,
@@ -239,7 +243,7 @@ class Resolver:
     async def _service(
         self, reply: DNSRecord, name: str, kind: str, asked: names.Asked, zone: str, udp: bool, size: int
     ) -> None:
-        found = await self._instances(asked.name, asked.tag, asked.datacenter, asked.kind == "connect")
+        found = await self._instances(asked.name, asked.tag, asked.datacenter, asked.kind)
         if not found:
             self._nothing(reply, zone)
             return

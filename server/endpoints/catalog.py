@@ -24,6 +24,7 @@ from model.structs.catalog_rpc import (
 from model.tables import Watch
 from server.endpoints.authorizer import Authorizer, authorizer
 from server.endpoints.context import Context, local, propose, read, write
+from server.endpoints.gateways import behind_gateway, connect_instances
 from server.endpoints.registration import prepare_registration
 from server.endpoints.selection import filtered, has_meta, has_tags, on_nodes_with, sorted_by_distance, wanted_tags
 from server.state.catalog_tables import Instance, flat, tags_by_name
@@ -146,7 +147,7 @@ def service_nodes(
     catalog = store.catalog
     rows: list[Instance]
     if args.connect:
-        rows, index = catalog.connect_instances(args.service_name, watch)
+        rows, index = connect_instances(store, args.service_name, watch)
     elif args.service_name:
         rows, index = catalog.service_instances(args.service_name, watch)
     else:
@@ -217,13 +218,14 @@ def node_service_list(
 def gateway_services(
     context: Context, args: ServiceSpecificRequest, watch: Watch | None
 ) -> IndexedGatewayServices:
-    """The services behind a gateway: none, as long as there are no gateway entries."""
-    store = context.fsm.store
+    """The services behind a gateway."""
+    store, authz = context.fsm.store, authorizer(context, args.token)
     if not args.service_name:
         raise RpcError("Must provide gateway name")
-    if watch is not None:
-        watch.note(("config",))
-    return IndexedGatewayServices(index=store.indexes.get("gateway-services"))
+    authz.require("service", "read", args.service_name)
+    rows, index = behind_gateway(store, args.service_name, watch)
+    seen = [row for row in rows if authz.service_read(row.service.name)]
+    return IndexedGatewayServices(services=seen, index=index, results_filtered_by_acls=len(seen) < len(rows))
 
 
 @read("Catalog.VirtualIPForService")

@@ -1,7 +1,5 @@
 """DiscoveryChain: the compiled graph of a service's name."""
 
-from typing import Any
-
 from mesh.chains import Overrides, compile_chain
 from model.errors import CONNECT_NOT_ENABLED, RpcError
 from model.structs.discovery_chain import DiscoveryChainRequest, DiscoveryChainResponse
@@ -21,10 +19,7 @@ def get(context: Context, args: DiscoveryChainRequest, watch: Watch | None) -> D
     if not trust_domain:
         raise RpcError(CONNECT_NOT_ENABLED)
     entries = store.config_entries
-
-    def lookup(kind: str, name: str) -> Any:
-        return entries.get(kind, name, watch)[0]
-
+    lookup = entries.lookup(watch)
     overrides = Overrides(args.override_protocol, args.override_connect_timeout, args.override_mesh_gateway.mode)
     chain = compile_chain(args.name, lookup, args.evaluate_in_datacenter or context.datacenter, trust_domain, overrides)
     return DiscoveryChainResponse(chain=chain, index=entries.index)

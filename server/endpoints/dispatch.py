@@ -13,7 +13,7 @@ from server.raft.errors import NotLeader, RaftError
 
 ENDPOINTS = (
     *("catalog", "config_entries", "connect_ca", "coordinate", "discovery_chain", "health", "intentions", "internal"),
-    *("keyring", "kvs", "operator", "prepared_query", "session", "status", "txn"),
+    *("keyring", "kvs", "operator", "prepared_query", "session", "status", "topology", "txn"),
 )
 """The modules of this package whose import registers endpoints."""
 

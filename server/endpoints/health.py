@@ -15,6 +15,7 @@ from model.structs.catalog_rpc import (
 from model.tables import Watch
 from server.endpoints.authorizer import Authorizer, authorizer
 from server.endpoints.context import Context, read
+from server.endpoints.gateways import connect_instances, ingress_instances
 from server.endpoints.selection import filtered, has_meta, has_tags, on_nodes_with, sorted_by_distance, wanted_tags
 from server.state.store import Store
 
@@ -84,15 +85,12 @@ def service_nodes(
         raise RpcError("Must provide service name")
     catalog = store.catalog
     if args.ingress:
-        if watch is not None:
-            watch.note(("config",))
-        filtered(args.filter, CheckServiceNode, [])
-        return IndexedCheckServiceNodes(index=store.indexes.get("gateway-services"))
-    tags = wanted_tags(args)
-    if args.connect:
-        rows, index = catalog.connect_instances(args.service_name, watch)
+        rows, index = ingress_instances(store, args.service_name, watch)
+    elif args.connect:
+        rows, index = connect_instances(store, args.service_name, watch)
     else:
         rows, index = catalog.service_instances(args.service_name, watch)
+        tags = wanted_tags(args)
         rows = [row for row in rows if has_tags(row.service.tags, tags)] if tags else rows
     if args.peer_name:
         rows = []  # Nothing is imported from peers.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from mesh.gateway_links import GATEWAY_KINDS
 from model.errors import RpcError
 from model.structs.catalog import CheckServiceNode, GatewayService, Node, NodeInfo
 from model.structs.catalog_rpc import (
@@ -18,6 +19,7 @@ from model.structs.catalog_rpc import (
 from model.tables import Watch
 from server.endpoints.authorizer import Authorizer, authorizer
 from server.endpoints.context import Context, local, read
+from server.endpoints.gateways import behind_gateway
 from server.endpoints.health import visible
 from server.endpoints.selection import filtered
 from server.state.store import Store
@@ -37,8 +39,8 @@ def _info(store: Store, node: Node, authz: Authorizer) -> NodeInfo:
         address=node.address,
         tagged_addresses=node.tagged_addresses,
         meta=node.meta,
-        services=services or None,
-        checks=checks or None,
+        services=services,
+        checks=checks,
     )
 
 
@@ -49,6 +51,8 @@ def node_info(context: Context, args: NodeSpecificRequest, watch: Watch | None) 
     node, _, index = store.catalog.node_services(args.node, watch)
     if node is None:
         return IndexedNodeDump(index=index)
+    if args.peer_name:
+        return IndexedNodeDump(index=index)  # Nothing is imported from peers.
     if not authz.node_read(node.node):
         return IndexedNodeDump(index=index, results_filtered_by_acls=True)
     return IndexedNodeDump(dump=[_info(store, node, authz)], index=index)
@@ -73,10 +77,19 @@ def service_dump(context: Context, args: ServiceDumpRequest, watch: Watch | None
         rows, index = store.catalog.instances_of_kind(args.service_kind, watch)
     else:
         rows, index = store.catalog.all_instances(watch)
+    if args.peer_name:
+        return IndexedNodesWithGateways(nodes=[], index=index)  # Nothing is imported from peers.
     rows.sort(key=lambda row: (row.service.service, row.node, row.service.id))
     found = filtered(args.filter, CheckServiceNode, store.catalog.with_checks(rows))
     seen = visible(found, authz)
-    gateways: list[GatewayService] | None = None if args.use_service_kind else []
+    gateways: list[GatewayService] | None = None
+    if not args.use_service_kind:
+        gateways = []
+        names = {row.service.service: None for row in seen if row.service and row.service.kind in GATEWAY_KINDS}
+        for name in names:
+            links, _ = behind_gateway(store, name, watch)
+            gateways.extend(link for link in links if authz.service_read(link.service.name))
+        index = max(index, store.gateways.of_gateway("", watch)[1])
     return IndexedNodesWithGateways(
         nodes=seen, gateways=gateways, index=index, results_filtered_by_acls=len(seen) < len(found)
     )

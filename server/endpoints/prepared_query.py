@@ -24,6 +24,7 @@ from model.structs.queries import (
 from model.tables import Watch
 from server.endpoints.authorizer import Authorizer, authorizer
 from server.endpoints.context import Context, propose, read, write
+from server.endpoints.gateways import connect_instances
 from server.endpoints.health import visible
 from server.endpoints.selection import has_meta, sorted_by_distance
 from server.state.store import Store
@@ -228,7 +229,7 @@ def _find(context: Context, service: ServiceQuery, authz: Authorizer) -> tuple[l
         return [], False
     catalog = context.fsm.store.catalog
     if service.connect:
-        instances, _ = catalog.connect_instances(service.service)
+        instances, _ = connect_instances(context.fsm.store, service.service, None)
     else:
         instances, _ = catalog.service_instances(service.service)
     found = [row for row in catalog.with_checks(instances) if _fits(row, service)]

@@ -38,7 +38,7 @@ def serf_check(node: str, alive: bool) -> HealthCheck:
         name="Serf Health Status",
         status="passing" if alive else "critical",
         output=ALIVE_OUTPUT if alive else FAILED_OUTPUT,
-        service_tags=[],
+        service_tags=None,
     )
 
 
@@ -61,7 +61,7 @@ def consul_service(member: Member, server: ServerInfo) -> NodeService:
         id="consul",
         service="consul",
         port=int(server.address.rpartition(":")[2]),
-        tags=[],
+        tags=None,
         meta=meta,
         weights=Weights(passing=1, warning=1),
     )

@@ -37,6 +37,8 @@ class Catalog(CatalogTables):
         self._virtual_ips_on = virtual_ips_on
         self.sessions: Sessions | None = None
         self.on_node_gone: list[Callable[[int, str], None]] = []
+        self.on_service: list[Callable[[int, str], None]] = []
+        """Told the index and the name when a plain service appears or vanishes, or enters the mesh or leaves it."""
 
     # Commands
 
@@ -158,7 +160,9 @@ class Catalog(CatalogTables):
             service = msgspec.structs.replace(service, create_index=index, modify_index=index)
         if not self.instances.any_by("kind_name", (service.kind, service.service.lower())):
             self._indexes.set(index, f"kind_service_names.{kind_name(service.kind)}")
+        before = self._standing(service) | (self._standing(old.service) if old is not None else {})
         self.instances.put(Instance(node, service))
+        self._tell_standing(index, before)
         if old is not None:
             self._left(index, old.service, service)
             if old.service.service != service.service:
@@ -188,10 +192,27 @@ class Catalog(CatalogTables):
             return
         for check in self.checks.by("instance", key):
             self.delete_check(index, node, check.check_id)
+        before = self._standing(row.service)
         self.instances.delete(key)
+        self._tell_standing(index, before)
         self._services_changed(index, node)
         self._touch_service(index, row.service)
         self._left(index, row.service, None)
+
+    def _standing(self, service: NodeService) -> dict[str, tuple[bool, bool]]:
+        """For the names that an instance concerns: whether there is a plain service, and something that serves it."""
+        names = (service.service if not service.kind else "", connect_name(service))
+        return {name: self._standing_of(name) for name in names if name}
+
+    def _standing_of(self, name: str) -> tuple[bool, bool]:
+        key = name.lower()
+        return self.instances.any_by("kind_name", ("", key)), self.instances.any_by("connect", key)
+
+    def _tell_standing(self, index: int, before: dict[str, tuple[bool, bool]]) -> None:
+        for name, standing in before.items():
+            if self._standing_of(name) != standing:
+                for hook in self.on_service:
+                    hook(index, name)
 
     def _services_changed(self, index: int, node: str) -> None:
         self._indexes.set(index, "services", f"{LOCAL}services")

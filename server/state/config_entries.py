@@ -1,5 +1,6 @@
 """Configuration entries by kind and name."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -25,6 +26,8 @@ class ConfigEntries:
     def __init__(self, journal: Journal, indexes: Indexes) -> None:
         self._journal = journal
         self._indexes = indexes
+        self.on_change: list[Callable[[int, str, str], None]] = []
+        """Told the index, the kind and the name of an entry that was written or removed."""
         self.rows: Table[Any] = Table(journal, lambda row: (kind_of(row), name_of(row)), kind=lambda r: (kind_of(r),))
 
     def commands(self) -> list[Command]:
@@ -54,6 +57,10 @@ class ConfigEntries:
             watch.note(("config", kind, name))
         entry = self.rows.get((kind, name))
         return entry, entry.modify_index if entry else self._indexes.get(INDEX)
+
+    def lookup(self, watch: Watch | None = None) -> Callable[[str, str], Any]:
+        """Finds entries by kind and name for logic that knows no tables; the watch notes what it looked at."""
+        return lambda kind, name: self.get(kind, name, watch)[0]
 
     @property
     def index(self) -> int:
@@ -112,3 +119,5 @@ class ConfigEntries:
     def _changed(self, index: int, kind: str, name: str) -> None:
         self._indexes.set(index, INDEX)
         self._journal.touch(("config",), ("config", kind), ("config", kind, name))
+        for hook in self.on_change:
+            hook(index, kind, name)

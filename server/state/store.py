@@ -11,6 +11,7 @@ from model.tables import Indexes, Journal, Watches
 from server.state.catalog import Catalog
 from server.state.config_entries import ConfigEntries
 from server.state.connect_ca import ConnectCa
+from server.state.gateways import Gateways
 from server.state.prepared_queries import Queries
 from server.state.small_tables import Autopilot, Coordinates, Metadata
 from server.state.virtual_ips import VirtualIps
@@ -41,6 +42,7 @@ class Store:
         self.autopilot = Autopilot(journal, indexes)
         self.config_entries = ConfigEntries(journal, indexes)
         self.connect_ca = ConnectCa(journal, indexes)
+        self.gateways = Gateways(journal, indexes, self.catalog, self.config_entries)
         self.catalog.sessions = self.sessions
         self.catalog.on_node_gone.append(self.coordinates.forget)
         self.sessions.on_destroy.append(self.queries.session_gone)

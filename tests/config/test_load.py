@@ -7,6 +7,7 @@ import pytest
 
 from agent.config.load import load_config
 from agent.config.settings import ConfigError
+from agent.file_definitions import service
 
 
 def test_dev_needs_nothing() -> None:
@@ -109,3 +110,36 @@ def test_what_only_a_start_finds_passes_validation(tmp_path: Path, capsys: pytes
 def test_addresses_of_recursors() -> None:
     for text in ("8.8.8.8", "8.8.8.8:5353", "::1", "[::1]:53"):
         assert load_config(["-dev", f"-recursor={text}"])[0].recursors == [text]
+
+
+def test_repeated_blocks_add_up() -> None:
+    text = """
+        services {
+          name = "web"
+          checks { id = "a" ttl = "3s" }
+          checks { id = "b" ttl = "4s" }
+          connect { sidecar_service { proxy { upstreams { destination_name = "db" local_bind_port = 9 } } } }
+        }
+        services { name = "db" tagged_addresses { lan { address = "127.0.0.1" port = 5 } } }
+        node_meta { a = "1" }
+        node_meta { b = "2" }
+        dns_config { service_ttl { "*" = "2s" } service_ttl { web = "3s" } }
+        ports { dns = 1234 }
+        ports { http = 1235 }
+    """
+    config, _ = load_config(["-dev", "-hcl", text])
+    assert (config.ports.dns, config.ports.http) == (1234, 1235)
+    assert config.node_meta == {"a": "1", "b": "2"}
+    assert config.dns.service_ttl == {"*": 2.0, "web": 3.0}
+    web, db = (service(raw) for raw in config.services)
+    assert [check.check_id for check in web.checks or ()] == ["a", "b"]
+    assert web.connect and web.connect.sidecar_service and web.connect.sidecar_service.proxy
+    assert [one.destination_name for one in web.connect.sidecar_service.proxy.upstreams or ()] == ["db"]
+    assert db.name == "db" and db.tagged_addresses and db.tagged_addresses["lan"].port == 5
+
+
+def test_a_place_in_hcl_has_line_and_column(tmp_path: Path) -> None:
+    path = tmp_path / "a.hcl"
+    path.write_text('server = true\nservice {\n  name = "web\n}\n')
+    with pytest.raises(ConfigError, match=r"a\.hcl: line 3, column 10: the text is not closed"):
+        load_config(["-dev", f"-config-file={path}"])

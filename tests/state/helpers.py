@@ -74,6 +74,12 @@ class Machine:
         self.store.watches.add(noting)
         return noting
 
+    def restored(self) -> Store:
+        """The state as another server has it that reads this one's snapshot."""
+        other = Fsm(Store())
+        other.restore(io.BytesIO(self.snapshot()))
+        return other.store
+
     def snapshot(self) -> bytes:
         target = io.BytesIO()
         self.fsm.snapshot()(target)
