@@ -20,6 +20,7 @@ from prometheus_client.core import CollectorRegistry as Registry
 
 from agent import definitions, file_definitions, remote_exec
 from agent.cache import Cache
+from agent.central import CentralDefaults
 from agent.checks.runner import CheckRunner
 from agent.client import Client, ClientConfig
 from agent.config.settings import Config, ConfigError
@@ -211,6 +212,7 @@ class Agent:
         self.checks.last_output = self._last_output  # type: ignore[method-assign]
         self.leafs = LeafCertificates(self.delegate, config.datacenter)
         self.cache = Cache(self.delegate.call, time.monotonic)
+        self.central = CentralDefaults(self.delegate, self.local, config.datacenter)
         self.proxies = ProxyStates(self.delegate, self.local, self.leafs, config.datacenter)
         self.events = Events(
             config.node_name,
@@ -284,7 +286,7 @@ class Agent:
         if hasattr(self, "proxies"):
             self.proxies.close()
             self.cache.close()
-        parts = [getattr(self, name, None) for name in ("http", "dns", "local", "checks", "delegate")]
+        parts = [getattr(self, name, None) for name in ("http", "dns", "central", "local", "checks", "delegate")]
         for part in parts:  # What was never started is not there, or has nothing to stop.
             if part is None:
                 continue

@@ -107,7 +107,11 @@ class LocalState:
         self.node = node
         self._is_server = is_server
         self._folder = folder
+        self.registered: dict[str, NodeService] = {}
+        """The services as they were registered."""
         self.services: dict[str, NodeService] = {}
+        """The services as they are shown and synced: proxies with their central defaults."""
+        self._held: set[str] = set()
         self.checks: dict[str, HealthCheck] = {}
         self.definitions: dict[str, CheckType] = {}
         self.tokens: dict[str, str] = {}
@@ -124,16 +128,37 @@ class LocalState:
 
     def put_service(self, service: NodeService, persist: bool = True) -> None:
         """Add or replace a service."""
-        self.services[service.id] = service
+        self.registered[service.id] = self.services[service.id] = service
         if persist:
             self._write("services", service.id, encode_json(service))
         self._touch(service.id)
 
     def remove_service(self, service_id: str) -> None:
         """Remove a service; its checks are removed one by one."""
-        del self.services[service_id]
+        del self.services[service_id], self.registered[service_id]
+        self._held.discard(service_id)
         self._erase("services", service_id)
         self._touch(service_id)
+
+    def show(self, service: NodeService) -> None:
+        """Show and sync a registered service in another form, which is not kept on disk."""
+        if service.id in self.registered and self.services[service.id] != service:
+            self.services[service.id] = service
+            self._touch(service.id)
+
+    def hold(self, service_id: str) -> None:
+        """Do not register a service with the catalog until it is released: what it will look like is not known yet."""
+        self._held.add(service_id)
+
+    def held(self, service_id: str) -> bool:
+        """Whether a service is not to be registered with the catalog yet."""
+        return service_id in self._held
+
+    def release(self, service_id: str) -> None:
+        """The catalog may know a service."""
+        if service_id in self._held:
+            self._held.discard(service_id)
+            self._dirty.set()
 
     def put_check(self, check: HealthCheck, definition: CheckType | None, persist: bool = True) -> None:
         """Add or replace a check."""
@@ -289,7 +314,7 @@ class LocalState:
         done: set[str] = set()
         for service_id in todo.register_services:
             service = self.services.get(service_id)
-            if service is None:
+            if service is None or self.held(service_id):
                 continue
             checks = [self.checks[c] for c in todo.register_checks if c in self.checks]
             mine = [check for check in checks if check.service_id == service_id]
@@ -303,7 +328,7 @@ class LocalState:
             log.info("Synced service: service=%s", service_id)
         for check_id in todo.register_checks:
             check = self.checks.get(check_id)
-            if check is None or check_id in done:
+            if check is None or check_id in done or self.held(check.service_id):
                 continue
             await self._register(None, [check], skip=not update_node)
             update_node = False

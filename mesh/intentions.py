@@ -4,10 +4,12 @@ An exact name beats `*`, and the destination's side weighs more than the source'
 decides; without one the default does.
 """
 
+import hashlib
 from collections.abc import Iterable
 
 import msgspec
 
+from model.codec import pack
 from model.structs.config_entries import ServiceIntentionsConfigEntry
 from model.structs.intentions import Intention, SourceIntention
 
@@ -24,7 +26,7 @@ def precedence(source: str, destination: str) -> int:
 
 def as_intention(entry: ServiceIntentionsConfigEntry, source: SourceIntention) -> Intention:
     """One source of an entry as an intention of its own."""
-    return Intention(
+    found = Intention(
         id=source.legacy_id,
         description=source.description,
         source_ns=DEFAULT_NAMESPACE,
@@ -42,6 +44,13 @@ def as_intention(entry: ServiceIntentionsConfigEntry, source: SourceIntention) -
         create_index=entry.create_index,
         modify_index=entry.modify_index,
     )
+    return msgspec.structs.replace(found, hash=_fingerprint(found)) if source.legacy_id else found
+
+
+def _fingerprint(intention: Intention) -> bytes:
+    """The same for intentions that say the same, as those with an ID carry it."""
+    said = msgspec.structs.replace(intention, create_index=0, modify_index=0, hash=None)
+    return hashlib.sha256(pack(said)).digest()
 
 
 def intentions_of(entries: Iterable[ServiceIntentionsConfigEntry]) -> list[Intention]:

@@ -129,7 +129,8 @@ async def node(request: ApiRequest) -> ApiResponse:
     """A node with its services by ID; `null` for an unknown one."""
     if not request.rest:
         raise HttpError(400, "Missing node name")
-    args = NodeSpecificRequest(node=request.rest, **request.query_options())
+    merged = request.has("merge-central-config")
+    args = NodeSpecificRequest(node=request.rest, merge_central_config=merged, **request.query_options())
     reply = await request.call("Catalog.NodeServices", args)
     return request.json(reply.node_services, reply)
 
@@ -139,7 +140,8 @@ async def node_services(request: ApiRequest) -> ApiResponse:
     """A node with its services as a list."""
     if not request.rest:
         raise HttpError(400, "Missing node name")
-    args = NodeSpecificRequest(node=request.rest, **request.query_options())
+    merged = request.has("merge-central-config")
+    args = NodeSpecificRequest(node=request.rest, merge_central_config=merged, **request.query_options())
     reply = await request.call("Catalog.NodeServiceList", args)
     return request.json(reply.node_services, reply)
 

@@ -18,10 +18,10 @@ from model.structs.intentions import (
 )
 
 
-def one_name(request: ApiRequest, key: str) -> tuple[str, str]:
+def one_name(request: ApiRequest, key: str, may_be_empty: bool = False) -> tuple[str, str]:
     """A service named by a parameter, and its peer. Raises HttpError."""
     values = request.params.get(key, [])
-    if len(values) != 1 or not values[0]:
+    if len(values) != 1 or not (values[0] or may_be_empty):
         raise HttpError(500, f"required query parameter '{key}' not set")
     return parse_name(values[0], key)
 
@@ -36,6 +36,14 @@ def parse_name(text: str, key: str) -> tuple[str, str]:
     if text.count("/") > 2:
         raise HttpError(500, f"{key} \"{text}\" is invalid: input can contain at most two '/'")
     return text.rpartition("/")[2], ""
+
+
+def own_name(text: str, key: str) -> str:
+    """The name of a service of this cluster. Raises HttpError for one of a peer."""
+    name, peer = parse_name(text, key)
+    if peer:
+        raise HttpError(500, f'{key} "{text}" is invalid: cannot specify a peer here')
+    return name
 
 
 def _refused(error: RpcError, not_found: int = 404) -> HttpError:
@@ -56,7 +64,7 @@ async def list_intentions(request: ApiRequest) -> ApiResponse:
 @route("POST", "/v1/connect/intentions")
 async def create(request: ApiRequest) -> Any:
     """Create an intention with an ID."""
-    intention = await request.body(Intention, prefix="Failed to decode request body: ")
+    intention = await request.body(Intention, prefix="Failed to decode request body: ", status=500)
     _check_namespaces(intention)
     args = IntentionRequest(op="create", intention=intention, datacenter=request.datacenter)
     try:
@@ -128,14 +136,14 @@ async def delete_exact(request: ApiRequest) -> bool:
 async def match(request: ApiRequest) -> ApiResponse:
     """For each name, the intentions that concern it."""
     by = request.param("by")
-    if not request.has("by"):
+    if len(request.params.get("by", ())) != 1:
         raise HttpError(500, "required query parameter 'by' not set")
     if by not in ("source", "destination"):
         raise HttpError(500, "'by' parameter must be one of 'source' or 'destination'")
     names = request.params.get("name", [])
     if not names:
         raise HttpError(500, "required query parameter 'name' not set")
-    entries = [IntentionMatchEntry(name=parse_name(name, "name")[0], namespace="default") for name in names]
+    entries = [IntentionMatchEntry(name=own_name(name, "name"), namespace="default") for name in names]
     wanted = IntentionQueryMatch(type=by, entries=entries)
     reply = await request.cached_call("Intention.Match", IntentionQueryRequest(match=wanted, **request.query_options()))
     found = [one or None for one in reply.matches or ()]
@@ -145,10 +153,12 @@ async def match(request: ApiRequest) -> ApiResponse:
 @route("GET", "/v1/connect/intentions/check")
 async def check(request: ApiRequest) -> Any:
     """Whether a source may call a destination."""
-    source, _ = one_name(request, "source")
-    destination, _ = one_name(request, "destination")
+    one_name(request, "source", may_be_empty=True)
+    source = own_name(request.param("source"), "source")
+    one_name(request, "destination", may_be_empty=True)
+    destination = own_name(request.param("destination"), "destination")
     if request.has("source-type") and request.param("source-type") not in ("", "consul"):
-        raise HttpError(500, f"unsupported source type {request.param('source-type')!r}")
+        raise HttpError(500, f'unsupported SourceType: "{request.param("source-type")}"')
     wanted = IntentionQueryCheck(
         source_name=source, source_ns="default", destination_name=destination, destination_ns="default",
         source_type="consul",

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from agent.http.catalog import source
-from agent.http.routing import JSON, TEXT, ApiRequest, ApiResponse, HttpError, meta_headers, route
+from agent.http.routing import JSON, ROUTES, TEXT, ApiRequest, ApiResponse, HttpError, meta_headers, route
 from model.errors import QUERY_NOT_FOUND, RpcError
 from model.gojson import encode_json, to_json
 from model.structs.base import Meta
@@ -31,7 +31,10 @@ def _refused(error: RpcError, request: ApiRequest, headers: bool = True) -> ApiR
 @route("GET", "/v1/query")
 async def list_queries(request: ApiRequest) -> ApiResponse:
     """All prepared queries."""
-    reply = await request.call("PreparedQuery.List", DCSpecificRequest(**request.query_options()))
+    try:
+        reply = await request.call("PreparedQuery.List", DCSpecificRequest(**request.query_options()))
+    except RpcError as error:
+        return _refused(error, request)
     return request.json(reply.queries or [], reply)
 
 
@@ -125,17 +128,18 @@ async def read(request: ApiRequest) -> ApiResponse:
     return ApiResponse(encode_json(body, request.pretty), 200, JSON, headers)
 
 
-def _refuse_verb(request: ApiRequest) -> None:
-    """What a query finds can only be read."""
-    if request.rest.rpartition("/")[2] in ("execute", "explain"):
-        raise HttpError(405, f"method {request.method} not allowed", {"Allow": "GET"})
+def _methods(rest: str) -> tuple[str, ...]:
+    """What a query finds can only be read; the query itself can be changed."""
+    return ("GET",) if rest.rpartition("/")[2] in ("execute", "explain") else ("GET", "PUT", "DELETE")
+
+
+ROUTES.narrowed["/v1/query/"] = _methods
 
 
 @route("PUT", "/v1/query/", prefix=True)
 async def update(request: ApiRequest) -> ApiResponse:
     """Change a query."""
-    _refuse_verb(request)
-    query = msgspec.structs.replace(await request.body(PreparedQuery), id=request.rest)
+    query = msgspec.structs.replace(await request.body(PreparedQuery, may_be_empty=True), id=request.rest)
     try:
         args = PreparedQueryRequest(op="update", query=query, datacenter=request.datacenter)
         await request.call("PreparedQuery.Apply", args)

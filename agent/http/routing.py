@@ -102,14 +102,22 @@ class ApiRequest:
         return await self._read_body(limit)
 
     async def body(
-        self, cls: type[W], prefix: str = "Request decode failed: ", style: Style = "go", **options: Any
+        self,
+        cls: type[W],
+        prefix: str = "Request decode failed: ",
+        style: Style = "go",
+        may_be_empty: bool = False,
+        status: int = 400,
+        **options: Any,
     ) -> W:
-        """The body as a struct. Raises HttpError 400 with Go's text behind `prefix`."""
+        """The body as a struct. Raises HttpError `status` with Go's text behind `prefix`."""
         raw = await self.raw_body()
+        if may_be_empty and not raw:
+            return cls()
         try:
             return decode_json(cls, raw, style=style, **options)
         except JsonError as error:
-            raise HttpError(400, f"{prefix}{error}") from None
+            raise HttpError(status, f"{prefix}{error}") from None
 
     def consistency(self) -> dict[str, Any]:
         """`?stale`, `?consistent`. Raises HttpError when both are there."""
@@ -245,6 +253,8 @@ class RouteTable:
         self._exact: dict[str, Route] = {}
         self._prefixes: dict[str, Route] = {}
         self._longest_prefix = 0
+        self.narrowed: dict[str, Callable[[str], tuple[str, ...]]] = {}
+        """For some prefixes, which of their methods what follows the prefix allows."""
 
     def add(self, method: str, path: str, handler: Handler, prefix: bool) -> None:
         """Register a handler. A prefix ends with a slash."""

@@ -10,7 +10,8 @@ import ipaddress
 import logging
 import posixpath
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
@@ -173,11 +174,15 @@ class HttpServer:
                 raise HttpError(403, "Endpoint is blocked by agent configuration")
             return self._page(request, path)
         route, rest = found
+        narrow = ROUTES.narrowed.get(route.path)
+        methods = narrow(rest) if narrow else tuple(route.handlers)
         if request.method == "OPTIONS":
-            return ApiResponse(b"", 200, "", {"Allow": _allow(route.handlers)})
+            headers = {"Allow": _allow(methods)}
+            return ApiResponse(b"{}", 200, JSON, headers) if narrow else ApiResponse(headers=headers)
         handler = route.handlers.get(request.method)
-        if handler is None:
-            raise HttpError(405, f"method {request.method} not allowed", {"Allow": _allow(route.handlers)})
+        if handler is None or request.method not in methods:
+            allowed = ",".join(methods) if narrow else _allow(methods)
+            raise HttpError(405, f"method {request.method} not allowed", {"Allow": allowed})
         if request.method != "GET" and self._networks and not self._may_write(request):
             raise HttpError(403, "Access is restricted")
         api = ApiRequest(
@@ -275,8 +280,8 @@ def _refuse_enterprise(request: ApiRequest) -> None:
             raise HttpError(400, f'Invalid header: "{header}" - {what} are a Consul Enterprise feature')
 
 
-def _allow(handlers: dict[str, Any]) -> str:
-    return ",".join(["OPTIONS", *(method for method in ("GET", "PUT", "POST", "DELETE") if method in handlers)])
+def _allow(methods: Collection[str]) -> str:
+    return ",".join(["OPTIONS", *(method for method in ("GET", "PUT", "POST", "DELETE") if method in methods)])
 
 
 def _decode_path(raw: str, keep_unprintable: bool) -> str:

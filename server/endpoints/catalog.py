@@ -26,7 +26,16 @@ from server.endpoints.authorizer import Authorizer, authorizer
 from server.endpoints.context import Context, local, propose, read, write
 from server.endpoints.gateways import behind_gateway, connect_instances
 from server.endpoints.registration import prepare_registration
-from server.endpoints.selection import filtered, has_meta, has_tags, on_nodes_with, sorted_by_distance, wanted_tags
+from server.endpoints.selection import (
+    filtered,
+    has_meta,
+    has_tags,
+    on_nodes_with,
+    rows_with_central_defaults,
+    sorted_by_distance,
+    wanted_tags,
+    with_central_defaults,
+)
 from server.state.catalog_tables import Instance, flat, tags_by_name
 from server.state.store import Store
 
@@ -154,6 +163,9 @@ def service_nodes(
         rows, index = catalog.all_instances(watch)
     if args.peer_name:
         rows = []  # Nothing is imported from peers.
+    if args.merge_central_config:
+        rows, changed = rows_with_central_defaults(store, rows, watch)
+        index = max(index, changed)
     tags = [] if args.connect else wanted_tags(args)
     found: list[ServiceNode] = []
     hidden = False
@@ -179,6 +191,10 @@ def _node_services(
         raise RpcError("Must provide node")
     authz = authorizer(context, args.token)
     node, services, index = context.fsm.store.catalog.node_services(args.node, watch)
+    if args.merge_central_config:
+        store = context.fsm.store
+        services = [with_central_defaults(store, service, watch) for service in services]
+        index = max(index, store.config_entries.index)
     services = filtered(args.filter, NodeService, services)
     if node is None:
         return None, [], index, False

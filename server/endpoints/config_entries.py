@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from mesh import default_rules, gateway_rules, traffic_rules
+import msgspec
+
+from mesh import central, default_rules, gateway_rules, traffic_rules
 from mesh import intentions as intention_logic
 from model.commands import CommandType
 from model.errors import RpcError
@@ -25,10 +27,13 @@ from model.structs.config_rpc import (
     ConfigEntryResponse,
     IndexedConfigEntries,
     IndexedGenericConfigEntries,
+    ServiceConfigRequest,
+    ServiceConfigResponse,
     kind_of,
 )
 from model.structs.routing import ServiceResolverConfigEntry, ServiceRouterConfigEntry, ServiceSplitterConfigEntry
 from model.tables import Watch
+from server.endpoints.authorizer import authorizer
 from server.endpoints.context import Context, propose, read, write
 from server.endpoints.intentions import check_entry
 
@@ -92,6 +97,21 @@ def get(context: Context, args: ConfigEntryQuery, watch: Watch | None) -> Config
     _check_kind(args.kind)
     entry, index = context.fsm.store.config_entries.get(args.kind, args.name, watch)
     return ConfigEntryResponse(entry=entry, index=index)
+
+
+@read("ConfigEntry.ResolveServiceConfig")
+def resolve_service_config(
+    context: Context, args: ServiceConfigRequest, watch: Watch | None
+) -> ServiceConfigResponse:
+    """The central defaults for the proxies of a service."""
+    entries = context.fsm.store.config_entries
+    authorizer(context, args.token).require("service", "read", args.name)
+    upstreams = [one.id for one in args.upstream_ids or ()] or list(args.upstreams or ())
+    found = central.resolve(entries.lookup(watch), args.name, upstreams)
+    if args.upstreams and not args.upstream_ids:  # The form of older agents.
+        by_name = {one.upstream.id: one.config for one in found.upstream_id_configs or ()}
+        found = msgspec.structs.replace(found, upstream_configs=by_name, upstream_id_configs=None)
+    return msgspec.structs.replace(found, index=entries.index)
 
 
 @read("ConfigEntry.List")

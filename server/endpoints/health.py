@@ -16,7 +16,15 @@ from model.tables import Watch
 from server.endpoints.authorizer import Authorizer, authorizer
 from server.endpoints.context import Context, read
 from server.endpoints.gateways import connect_instances, ingress_instances
-from server.endpoints.selection import filtered, has_meta, has_tags, on_nodes_with, sorted_by_distance, wanted_tags
+from server.endpoints.selection import (
+    filtered,
+    has_meta,
+    has_tags,
+    on_nodes_with,
+    rows_with_central_defaults,
+    sorted_by_distance,
+    wanted_tags,
+)
 from server.state.store import Store
 
 
@@ -95,6 +103,9 @@ def service_nodes(
     if args.peer_name:
         rows = []  # Nothing is imported from peers.
     rows = on_nodes_with(store, rows, args.node_meta_filters)
+    if args.merge_central_config:
+        rows, changed = rows_with_central_defaults(store, rows, watch)
+        index = max(index, changed)
     found = filtered(args.filter, CheckServiceNode, catalog.with_checks(rows))
     seen = visible(found, authz)
     if args.source.node:

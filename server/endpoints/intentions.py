@@ -79,10 +79,8 @@ def match(context: Context, args: IntentionQueryRequest, watch: Watch | None) ->
 def check(context: Context, args: IntentionQueryRequest, watch: Watch | None) -> IntentionQueryCheckResponse:
     """Whether a source may call a destination."""
     wanted = args.check
-    if wanted is None or not wanted.source_name:
-        raise RpcError("SourceName must be set")
-    if not wanted.destination_name:
-        raise RpcError("DestinationName must be set")
+    if wanted is None:
+        raise RpcError("Check must be specified on args")
     found, _ = all_intentions(context.fsm.store, watch)
     allowed, _ = logic.decide(found, wanted.source_name, wanted.destination_name, default_allow=True)
     return IntentionQueryCheckResponse(allowed=allowed)

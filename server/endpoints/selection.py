@@ -3,12 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
+from mesh.central import PROXY_KINDS, defaults_name, resolve, upstreams_of, with_defaults
 from model.codec import Wire
 from model.errors import RpcError
 from model.filter import BAD_FILTER, FilterError, compile_filter
-from model.structs.catalog import Node
+from model.structs.catalog import Node, NodeService
 from model.structs.catalog_rpc import QuerySource, ServiceSpecificRequest
 from model.structs.coordinate import distance
+from model.tables import Watch
 from server.state.catalog_tables import Instance
 from server.state.store import Store
 
@@ -54,6 +56,20 @@ def on_nodes_with(store: Store, rows: list[Instance], meta: Mapping[str, str] | 
         return rows
     nodes = store.catalog.nodes
     return [row for row in rows if (node := nodes.get(row.node.lower())) and has_meta(node.meta, meta)]
+
+
+def with_central_defaults(store: Store, service: NodeService, watch: Watch | None) -> NodeService:
+    """A proxy or gateway with the central defaults filled in; any other service as it is."""
+    if service.kind not in PROXY_KINDS:
+        return service
+    lookup = store.config_entries.lookup(watch)
+    return with_defaults(service, resolve(lookup, defaults_name(service), upstreams_of(service)))
+
+
+def rows_with_central_defaults(store: Store, rows: list[Instance], watch: Watch | None) -> tuple[list[Instance], int]:
+    """Instances with the central defaults filled in, and the index at which those changed last."""
+    merged = [Instance(row.node, with_central_defaults(store, row.service, watch)) for row in rows]
+    return merged, store.config_entries.index
 
 
 T = TypeVar("T")
