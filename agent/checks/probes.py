@@ -5,6 +5,7 @@ import os
 import signal
 import ssl
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import aiohttp
 
@@ -27,13 +28,17 @@ def timeout_of(check: CheckType, default: float = DEFAULT_TIMEOUT) -> float:
     return min(default, interval) if 0 < interval < default else default
 
 
-async def probe_http(session: aiohttp.ClientSession, check: CheckType, limit: int) -> Result:
-    """GET (or another method): 2xx passes, 429 warns, everything else fails."""
-    context: ssl.SSLContext | bool = True
+def _tls_context(check: CheckType) -> ssl.SSLContext:
+    """What a probe believes of a certificate: the machine's authorities, or anything where the check says so."""
+    context = ssl.create_default_context()
     if check.tls_skip_verify:
-        context = ssl.create_default_context()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+async def probe_http(session: aiohttp.ClientSession, check: CheckType, limit: int) -> Result:
+    """GET (or another method): 2xx passes, 429 warns, everything else fails."""
     headers = {"User-Agent": USER_AGENT, "Accept": "text/plain, text/*, */*"}
     for name, values in (check.header or {}).items():
         headers[name] = ", ".join(values or ())
@@ -44,7 +49,7 @@ async def probe_http(session: aiohttp.ClientSession, check: CheckType, limit: in
             check.http,
             headers=headers,
             data=check.body.encode() if check.body else None,
-            ssl=context,
+            ssl=_tls_context(check) if check.tls_skip_verify else True,
             server_hostname=check.tls_server_name or None,
             allow_redirects=not check.disable_redirects,
             timeout=aiohttp.ClientTimeout(total=timeout_of(check)),
@@ -64,14 +69,20 @@ async def probe_http(session: aiohttp.ClientSession, check: CheckType, limit: in
 
 
 async def probe_tcp(check: CheckType) -> Result:
-    """A connection that opens passes."""
+    """A connection that opens passes; with `tcp_use_tls` it must also complete a TLS handshake."""
     host, _, port = check.tcp.rpartition(":")
+    host = host.strip("[]")
+    secured: dict[str, Any] = {}
+    if check.tcp_use_tls:
+        secured = {"ssl": _tls_context(check), "server_hostname": check.tls_server_name or host}
     try:
         async with asyncio.timeout(timeout_of(check)):
-            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+            _, writer = await asyncio.open_connection(host, int(port), **secured)
         writer.close()
     except TimeoutError:
         return CRITICAL, f"dial tcp {check.tcp}: i/o timeout"
+    except ssl.SSLError as error:
+        return CRITICAL, f"tls handshake {check.tcp}: {getattr(error, 'verify_message', '') or error.reason or error}"
     except (OSError, ValueError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         return CRITICAL, f"dial tcp {check.tcp}: connect: {str(reason).lower()}"

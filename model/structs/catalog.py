@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from model.codec import HIDDEN, NEVER_NULL, OMIT, OMIT_ZERO, Name, ReadableDuration, Wire
+from model.codec import HIDDEN, NEVER_NULL, OMIT, OMIT_ZERO, WIRE_OMIT, Name, ReadableDuration, Wire
 
 
 class Weights(Wire, frozen=True):
@@ -123,6 +123,7 @@ class CheckType(Wire, frozen=True):
     status: str = ""
     success_before_passing: int = 0
     tcp: str = ""
+    tcp_use_tls: Annotated[bool, OMIT, WIRE_OMIT] = False  # newer clients than Consul 1.14 send it
     tls_server_name: str = ""
     tls_skip_verify: bool = False
     ttl: ReadableDuration = 0
@@ -218,6 +219,7 @@ class HealthCheckDefinition(Wire, frozen=True):
     script_args: Annotated[list[str] | None, OMIT] = None
     shell: Annotated[str, OMIT] = ""
     tcp: Annotated[str, OMIT] = ""
+    tcp_use_tls: Annotated[bool, OMIT, WIRE_OMIT] = False
     tls_server_name: Annotated[str, OMIT] = ""
     tls_skip_verify: Annotated[bool, OMIT] = False
     ttl: Annotated[ReadableDuration, OMIT] = 0
