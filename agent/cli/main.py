@@ -200,6 +200,13 @@ COMMANDS: dict[str, Command] = {
             F("wan", "Members of the WAN pool.", "bool", False),
         ),
     ),
+    "openapi": Command(
+        "misc",
+        "openapi",
+        "Shows the description of the HTTP API (OpenAPI 3.1).",
+        (F("out", "File to write; standard output without it."),),
+        http=False,
+    ),
     "reload": Command("members", "reload", "Makes the agent read its configuration again."),
     "services deregister": Command("services", "deregister", "Removes services.", (F("id", "ID of a service."),)),
     "services register": Command(

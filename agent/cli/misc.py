@@ -1,8 +1,9 @@
-"""`event`, `keygen`, `maint`, `validate`, `version`."""
+"""`event`, `keygen`, `maint`, `openapi`, `validate`, `version`."""
 
 import base64
 import json
 import os
+from pathlib import Path
 
 from agent.cli.client import Api
 from agent.cli.flags import Flags, fail
@@ -28,6 +29,25 @@ def event(flags: Flags) -> int:
 def keygen(flags: Flags) -> int:
     """Make a gossip key."""
     print(base64.b64encode(os.urandom(32)).decode())
+    return 0
+
+
+def openapi(flags: Flags) -> int:
+    """Write the description of the HTTP API."""
+    from agent.http import openapi as described
+    from agent.http.server import MODULES  # With them all handlers are in the route table.
+
+    assert described in MODULES
+    if flags.arguments:
+        return fail("Too many command line arguments.")
+    rendered = described.rendered()
+    if not flags["out"]:
+        print(rendered.decode(), end="")
+        return 0
+    try:
+        Path(flags["out"]).write_bytes(rendered)
+    except OSError as error:
+        return fail(f"Error writing {flags['out']}: {error.strerror}")
     return 0
 
 

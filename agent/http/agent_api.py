@@ -5,12 +5,27 @@ import hashlib
 from typing import Any
 
 from agent.definitions import PROXY_KINDS, STATUSES, DefinitionError, check_of, expand, validate_check
+from agent.http.described import DC, FILTER, HASH, INDEX, NOTE, WAIT, Operation, Param, Raw
 from agent.http.routing import JSON, TEXT, ApiRequest, ApiResponse, HttpError, route
 from gossip.core import Member
 from gossip.driver import JoinError
 from model.gojson import encode_json, to_json
 from model.structs.catalog import CheckType, HealthCheck, NodeService, ServiceDefinition, ServiceID
 from model.structs.catalog_rpc import EventFireRequest
+
+NO_CHECK = "There is no such check."
+ENABLE = Param("enable", "Begin (true) or end (false).", "truth", required=True)
+REASON = Param("reason", "Why; shown with the check that this makes.")
+REPLACE_CHECKS = Param("replace-existing-checks", "Checks that the body does not name go.", "truth")
+TEXT_FORMAT = Param("format", "text: only the word.", choice=("text",))
+HEALTH_STATUSES = {404: "There is no such service.", 429: "A check warns.", 503: "A check fails, or maintenance."}
+EVENT_FILTERS = tuple(Param(name, f"Expression for a {name}.") for name in ("node", "service", "tag"))
+EVENT = {
+    **dict.fromkeys(("ID", "Name", "NodeFilter", "ServiceFilter", "TagFilter"), str),
+    "Payload": bytes | None,
+    "Version": int,
+    "LTime": int,
+}
 
 NODE_MAINTENANCE = "_node_maintenance"
 _FALSE = ("0", "f", "F", "FALSE", "false", "False")
@@ -67,19 +82,19 @@ def _shown_proxy(service: NodeService) -> dict[str, Any]:
     return proxy
 
 
-@route("GET", "/v1/agent/self")
+@route("GET", "/v1/agent/self", Operation(answer=dict[str, Any]))
 async def myself(request: ApiRequest) -> Any:
     """What this agent is and how it is configured."""
     return request.agent.describe()
 
 
-@route("GET", "/v1/agent/version")
+@route("GET", "/v1/agent/version", Operation(answer=dict[str, str]))
 async def version(request: ApiRequest) -> Any:
     """The version."""
     return request.agent.version()
 
 
-@route("GET", "/v1/agent/host")
+@route("GET", "/v1/agent/host", Operation(answer=dict[str, Any]))
 async def host(request: ApiRequest) -> Any:
     """The machine."""
     return request.agent.host_info()
@@ -103,7 +118,11 @@ def shown_member(member: Member) -> dict[str, Any]:
     }
 
 
-@route("GET", "/v1/agent/members")
+@route(
+    "GET",
+    "/v1/agent/members",
+    Operation(query=(Param("wan", "1 or true: the servers as the WAN pool has them."),), answer=list[dict[str, Any]]),
+)
 async def members(request: ApiRequest) -> Any:
     """The members of the gossip pool."""
     agent = request.agent
@@ -117,7 +136,7 @@ async def members(request: ApiRequest) -> Any:
     return found
 
 
-@route("PUT", "/v1/agent/join/", prefix=True)
+@route("PUT", "/v1/agent/join/", Operation("{address}", (Param("wan", "Accepted for compatibility."),)), prefix=True)
 async def join(request: ApiRequest) -> ApiResponse:
     """Join the pool at an address."""
     try:
@@ -127,7 +146,12 @@ async def join(request: ApiRequest) -> ApiResponse:
     return ApiResponse()
 
 
-@route("PUT", "/v1/agent/force-leave/", prefix=True)
+@route(
+    "PUT",
+    "/v1/agent/force-leave/",
+    Operation("{node}", (Param("prune", "Forget the member at once.", "flag"),)),
+    prefix=True,
+)
 async def force_leave(request: ApiRequest) -> ApiResponse:
     """Declare that a failed member has left."""
     if not request.agent.delegate.gossip.force_leave(request.rest, request.has("prune")):
@@ -135,7 +159,7 @@ async def force_leave(request: ApiRequest) -> ApiResponse:
     return ApiResponse()
 
 
-@route("PUT", "/v1/agent/leave")
+@route("PUT", "/v1/agent/leave", Operation())
 async def leave(request: ApiRequest) -> ApiResponse:
     """Leave the cluster and stop."""
     await request.agent.delegate.leave()
@@ -143,7 +167,7 @@ async def leave(request: ApiRequest) -> ApiResponse:
     return ApiResponse()
 
 
-@route("PUT", "/v1/agent/reload")
+@route("PUT", "/v1/agent/reload", Operation())
 async def reload(request: ApiRequest) -> ApiResponse:
     """Read the configuration again."""
     problem = await request.agent.reload()
@@ -152,7 +176,11 @@ async def reload(request: ApiRequest) -> ApiResponse:
     return ApiResponse()
 
 
-@route("GET", "/v1/agent/metrics")
+@route(
+    "GET",
+    "/v1/agent/metrics",
+    Operation(query=(Param("format", "prometheus: in its text format."),), answer=dict[str, Any], also=("text/plain",)),
+)
 async def metrics(request: ApiRequest) -> ApiResponse:
     """Figures, as JSON or in Prometheus' format."""
     return request.agent.metrics(prometheus=request.param("format") == "prometheus", pretty=request.pretty)
@@ -161,7 +189,7 @@ async def metrics(request: ApiRequest) -> ApiResponse:
 # Services
 
 
-@route("GET", "/v1/agent/services")
+@route("GET", "/v1/agent/services", Operation(query=(FILTER,), answer=dict[str, dict[str, Any]]))
 async def services(request: ApiRequest) -> Any:
     """This agent's services."""
     agent = request.agent
@@ -171,7 +199,12 @@ async def services(request: ApiRequest) -> Any:
     return shown
 
 
-@route("GET", "/v1/agent/service/", prefix=True)
+@route(
+    "GET",
+    "/v1/agent/service/",
+    Operation("{id}", (HASH, WAIT), answer=dict[str, Any], statuses={404: "There is no such service."}),
+    prefix=True,
+)
 async def service(request: ApiRequest) -> ApiResponse:
     """One service; with `?hash=` the answer waits until the service looks different."""
     agent = request.agent
@@ -196,7 +229,7 @@ async def service(request: ApiRequest) -> ApiResponse:
     return ApiResponse(encode_json(body, request.pretty), 200, JSON, headers)
 
 
-@route("PUT", "/v1/agent/service/register")
+@route("PUT", "/v1/agent/service/register", Operation(query=(REPLACE_CHECKS,), body=ServiceDefinition))
 async def register_service(request: ApiRequest) -> ApiResponse:
     """Add or replace a service, with its checks and its sidecar."""
     definition = await request.body(ServiceDefinition, style="agent")
@@ -211,7 +244,9 @@ async def register_service(request: ApiRequest) -> ApiResponse:
     return ApiResponse()
 
 
-@route("PUT", "/v1/agent/service/deregister/", prefix=True)
+@route(
+    "PUT", "/v1/agent/service/deregister/", Operation("{id}", statuses={404: "There is no such service."}), prefix=True
+)
 async def deregister_service(request: ApiRequest) -> ApiResponse:
     """Remove a service, its checks and its sidecar."""
     if request.rest not in request.agent.local.services:
@@ -231,7 +266,12 @@ def _flag(request: ApiRequest, name: str) -> bool:
     raise HttpError(400, f'Invalid value for {name}: "{text}"')
 
 
-@route("PUT", "/v1/agent/service/maintenance/", prefix=True)
+@route(
+    "PUT",
+    "/v1/agent/service/maintenance/",
+    Operation("{id}", (ENABLE, REASON), statuses={404: "There is no such service."}),
+    prefix=True,
+)
 async def service_maintenance(request: ApiRequest) -> ApiResponse:
     """Take a service out of discovery for a while, or back."""
     if not request.rest:
@@ -244,7 +284,7 @@ async def service_maintenance(request: ApiRequest) -> ApiResponse:
     return ApiResponse()
 
 
-@route("PUT", "/v1/agent/maintenance")
+@route("PUT", "/v1/agent/maintenance", Operation(query=(ENABLE, REASON)))
 async def node_maintenance(request: ApiRequest) -> ApiResponse:
     """Take this node out of discovery for a while, or back."""
     request.agent.maintenance("", _flag(request, "enable"), request.param("reason"))
@@ -254,7 +294,7 @@ async def node_maintenance(request: ApiRequest) -> ApiResponse:
 # Checks
 
 
-@route("GET", "/v1/agent/checks")
+@route("GET", "/v1/agent/checks", Operation(query=(FILTER,), answer=dict[str, HealthCheck]))
 async def checks(request: ApiRequest) -> Any:
     """This agent's checks."""
     agent = request.agent
@@ -264,7 +304,11 @@ async def checks(request: ApiRequest) -> Any:
     return shown
 
 
-@route("PUT", "/v1/agent/check/register")
+@route(
+    "PUT",
+    "/v1/agent/check/register",
+    Operation(body=CheckDefinition, statuses={404: "There is no service with this ServiceID."}),
+)
 async def register_check(request: ApiRequest) -> ApiResponse:
     """Add or replace a check."""
     definition = await request.body(CheckDefinition, style="agent")
@@ -288,7 +332,7 @@ async def register_check(request: ApiRequest) -> ApiResponse:
     return ApiResponse()
 
 
-@route("PUT", "/v1/agent/check/deregister/", prefix=True)
+@route("PUT", "/v1/agent/check/deregister/", Operation("{id}", statuses={404: NO_CHECK}), prefix=True)
 async def deregister_check(request: ApiRequest) -> ApiResponse:
     """Remove a check."""
     if request.rest not in request.agent.local.checks:
@@ -308,19 +352,19 @@ def _tell(request: ApiRequest, status: str, output: str) -> ApiResponse:
     return ApiResponse()
 
 
-@route("PUT", "/v1/agent/check/pass/", prefix=True)
+@route("PUT", "/v1/agent/check/pass/", Operation("{id}", (NOTE,), statuses={404: NO_CHECK}), prefix=True)
 async def check_pass(request: ApiRequest) -> ApiResponse:
     """A TTL check passes."""
     return _tell(request, "passing", request.param("note"))
 
 
-@route("PUT", "/v1/agent/check/warn/", prefix=True)
+@route("PUT", "/v1/agent/check/warn/", Operation("{id}", (NOTE,), statuses={404: NO_CHECK}), prefix=True)
 async def check_warn(request: ApiRequest) -> ApiResponse:
     """A TTL check warns."""
     return _tell(request, "warning", request.param("note"))
 
 
-@route("PUT", "/v1/agent/check/fail/", prefix=True)
+@route("PUT", "/v1/agent/check/fail/", Operation("{id}", (NOTE,), statuses={404: NO_CHECK}), prefix=True)
 async def check_fail(request: ApiRequest) -> ApiResponse:
     """A TTL check fails."""
     return _tell(request, "critical", request.param("note"))
@@ -333,7 +377,7 @@ class CheckUpdate(ServiceID, frozen=True):
     output: str = ""
 
 
-@route("PUT", "/v1/agent/check/update/", prefix=True)
+@route("PUT", "/v1/agent/check/update/", Operation("{id}", body=CheckUpdate, statuses={404: NO_CHECK}), prefix=True)
 async def check_update(request: ApiRequest) -> ApiResponse:
     """A TTL check is told its status and output."""
     update = await request.body(CheckUpdate)
@@ -386,7 +430,12 @@ def _wants_text(request: ApiRequest) -> bool:
     return request.param("format") == "text" or request.headers.get("Accept", "").startswith("text/plain")
 
 
-@route("GET", "/v1/agent/health/service/id/", prefix=True)
+@route(
+    "GET",
+    "/v1/agent/health/service/id/",
+    Operation("{id}", (TEXT_FORMAT,), answer=dict[str, Any], also=("text/plain",), statuses=HEALTH_STATUSES),
+    prefix=True,
+)
 async def health_by_id(request: ApiRequest) -> ApiResponse:
     """One service's health as a status code."""
     found = request.agent.local.services.get(request.rest)
@@ -403,7 +452,12 @@ async def health_by_id(request: ApiRequest) -> ApiResponse:
     return ApiResponse(encode_json(body, request.pretty), _CODES[status], JSON)
 
 
-@route("GET", "/v1/agent/health/service/name/", prefix=True)
+@route(
+    "GET",
+    "/v1/agent/health/service/name/",
+    Operation("{name}", (TEXT_FORMAT,), answer=list[dict[str, Any]], also=("text/plain",), statuses=HEALTH_STATUSES),
+    prefix=True,
+)
 async def health_by_name(request: ApiRequest) -> ApiResponse:
     """The worst health of a service's instances here, as a status code."""
     if not request.rest:
@@ -424,7 +478,17 @@ async def health_by_name(request: ApiRequest) -> ApiResponse:
 # Events
 
 
-@route("PUT", "/v1/event/fire/", prefix=True)
+@route(
+    "PUT",
+    "/v1/event/fire/",
+    Operation(
+        "{name}",
+        (DC, *EVENT_FILTERS),
+        Raw("application/octet-stream", "What the event says; with its name and filters at most 512 bytes."),
+        EVENT,
+    ),
+    prefix=True,
+)
 async def fire(request: ApiRequest) -> Any:
     """Send a user event."""
     if not request.rest:
@@ -447,7 +511,11 @@ async def fire(request: ApiRequest) -> Any:
     return event.shown()
 
 
-@route("GET", "/v1/event/list")
+@route(
+    "GET",
+    "/v1/event/list",
+    Operation(query=(INDEX, WAIT, Param("name", "Only events of this name."), *EVENT_FILTERS), answer=[EVENT]),
+)
 async def list_events(request: ApiRequest) -> ApiResponse:
     """The events that this agent has seen; with `?index=` the answer waits for the next."""
     agent = request.agent

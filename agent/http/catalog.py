@@ -4,9 +4,18 @@ from typing import Any
 
 import msgspec
 
+from agent.http.described import ASK, CACHED, MERGE, NEAR, NODE_META, PEER, ROWS, Operation, Param
 from agent.http.routing import JSON, ApiRequest, ApiResponse, HttpError, meta_headers, route
 from model.gojson import encode_json
-from model.structs.catalog import CheckServiceNode
+from model.structs.catalog import (
+    CheckServiceNode,
+    GatewayService,
+    HealthCheck,
+    Node,
+    NodeServiceList,
+    NodeServices,
+    ServiceNode,
+)
 from model.structs.catalog_rpc import (
     ChecksInStateRequest,
     DatacentersRequest,
@@ -17,6 +26,10 @@ from model.structs.catalog_rpc import (
     RegisterRequest,
     ServiceSpecificRequest,
 )
+
+TAG = Param("tag", "Tag that the instance must have.", many=True)
+SERVICE = (*ROWS, NODE_META, NEAR, TAG, CACHED, PEER, MERGE)
+PASSING = Param("passing", "Only instances whose checks all pass.", "flag")
 
 
 def source(request: ApiRequest) -> QuerySource:
@@ -29,19 +42,19 @@ def source(request: ApiRequest) -> QuerySource:
     return QuerySource(datacenter=request.agent.config.datacenter, node=node, ip=ip)
 
 
-@route("GET", "/v1/status/leader")
+@route("GET", "/v1/status/leader", Operation(query=ASK, answer=str))
 async def leader(request: ApiRequest) -> Any:
     """The leader's address."""
     return await request.call("Status.Leader", DCSpecificRequest(**request.query_options()))
 
 
-@route("GET", "/v1/status/peers")
+@route("GET", "/v1/status/peers", Operation(query=ASK, answer=list[str]))
 async def peers(request: ApiRequest) -> Any:
     """The addresses of all servers in Raft."""
     return await request.call("Status.Peers", DCSpecificRequest(**request.query_options()))
 
 
-@route("PUT", "/v1/catalog/register")
+@route("PUT", "/v1/catalog/register", Operation(body=RegisterRequest, answer=bool))
 async def register(request: ApiRequest) -> bool:
     """Write a node, and what comes with it."""
     args = await request.body(RegisterRequest)
@@ -53,7 +66,7 @@ def _with_datacenter(args: Any, request: ApiRequest) -> Any:
     return args if args.datacenter else msgspec.structs.replace(args, datacenter=request.agent.config.datacenter)
 
 
-@route("PUT", "/v1/catalog/deregister")
+@route("PUT", "/v1/catalog/deregister", Operation(body=DeregisterRequest, answer=bool))
 async def deregister(request: ApiRequest) -> bool:
     """Remove a node, a service or a check."""
     args = await request.body(DeregisterRequest)
@@ -61,7 +74,7 @@ async def deregister(request: ApiRequest) -> bool:
     return True
 
 
-@route("GET", "/v1/catalog/datacenters")
+@route("GET", "/v1/catalog/datacenters", Operation(query=(CACHED,), answer=list[str]))
 async def datacenters(request: ApiRequest) -> Any:
     """All datacenters, nearest first."""
     options = request.query_options()
@@ -70,17 +83,15 @@ async def datacenters(request: ApiRequest) -> Any:
     return ApiResponse(encode_json(found, request.pretty), 200, JSON, request.cache_headers)
 
 
-@route("GET", "/v1/catalog/nodes")
+@route("GET", "/v1/catalog/nodes", Operation(query=(*ROWS, NODE_META, NEAR), answer=list[Node]))
 async def nodes(request: ApiRequest) -> ApiResponse:
     """All nodes."""
-    args = DCSpecificRequest(
-        node_meta_filters=request.node_meta(), source=source(request), **request.query_options()
-    )
+    args = DCSpecificRequest(node_meta_filters=request.node_meta(), source=source(request), **request.query_options())
     reply = await request.call("Catalog.ListNodes", args)
     return request.json(reply.nodes or [], reply)
 
 
-@route("GET", "/v1/catalog/services")
+@route("GET", "/v1/catalog/services", Operation(query=(*ROWS, NODE_META, CACHED), answer=dict[str, list[str]]))
 async def services(request: ApiRequest) -> ApiResponse:
     """Service names with their tags."""
     args = DCSpecificRequest(node_meta_filters=request.node_meta(), **request.query_options())
@@ -112,19 +123,19 @@ def _service_request(request: ApiRequest, connect: bool, ingress: bool = False) 
     )
 
 
-@route("GET", "/v1/catalog/service/", prefix=True)
+@route("GET", "/v1/catalog/service/", Operation("{name}", SERVICE, answer=list[ServiceNode]), prefix=True)
 async def service(request: ApiRequest) -> ApiResponse:
     """The instances of a service."""
     return await _service_nodes(request, connect=False)
 
 
-@route("GET", "/v1/catalog/connect/", prefix=True)
+@route("GET", "/v1/catalog/connect/", Operation("{name}", SERVICE, answer=list[ServiceNode]), prefix=True)
 async def connect_service(request: ApiRequest) -> ApiResponse:
     """The proxies of a service."""
     return await _service_nodes(request, connect=True)
 
 
-@route("GET", "/v1/catalog/node/", prefix=True)
+@route("GET", "/v1/catalog/node/", Operation("{node}", ROWS, answer=NodeServices | None), prefix=True)
 async def node(request: ApiRequest) -> ApiResponse:
     """A node with its services by ID; `null` for an unknown one."""
     if not request.rest:
@@ -135,7 +146,7 @@ async def node(request: ApiRequest) -> ApiResponse:
     return request.json(reply.node_services, reply)
 
 
-@route("GET", "/v1/catalog/node-services/", prefix=True)
+@route("GET", "/v1/catalog/node-services/", Operation("{node}", ROWS, answer=NodeServiceList), prefix=True)
 async def node_services(request: ApiRequest) -> ApiResponse:
     """A node with its services as a list."""
     if not request.rest:
@@ -146,7 +157,7 @@ async def node_services(request: ApiRequest) -> ApiResponse:
     return request.json(reply.node_services, reply)
 
 
-@route("GET", "/v1/catalog/gateway-services/", prefix=True)
+@route("GET", "/v1/catalog/gateway-services/", Operation("{gateway}", ROWS, answer=list[GatewayService]), prefix=True)
 async def gateway_services(request: ApiRequest) -> ApiResponse:
     """The services behind a gateway."""
     if not request.rest:
@@ -156,7 +167,7 @@ async def gateway_services(request: ApiRequest) -> ApiResponse:
     return request.json(reply.services or [], reply)
 
 
-@route("GET", "/v1/health/node/", prefix=True)
+@route("GET", "/v1/health/node/", Operation("{node}", ROWS, answer=list[HealthCheck]), prefix=True)
 async def health_node(request: ApiRequest) -> ApiResponse:
     """The checks of a node."""
     if not request.rest:
@@ -165,7 +176,9 @@ async def health_node(request: ApiRequest) -> ApiResponse:
     return request.json(reply.health_checks or [], reply)
 
 
-@route("GET", "/v1/health/checks/", prefix=True)
+@route(
+    "GET", "/v1/health/checks/", Operation("{service}", (*ROWS, NODE_META, NEAR), answer=list[HealthCheck]), prefix=True
+)
 async def health_checks(request: ApiRequest) -> ApiResponse:
     """The checks of a service."""
     if not request.rest:
@@ -180,7 +193,9 @@ async def health_checks(request: ApiRequest) -> ApiResponse:
     return request.json(reply.health_checks or [], reply)
 
 
-@route("GET", "/v1/health/state/", prefix=True)
+@route(
+    "GET", "/v1/health/state/", Operation("{state}", (*ROWS, NODE_META, NEAR), answer=list[HealthCheck]), prefix=True
+)
 async def health_state(request: ApiRequest) -> ApiResponse:
     """The checks that have a status."""
     if not request.rest:
@@ -224,19 +239,34 @@ async def _health_service(request: ApiRequest, connect: bool, ingress: bool = Fa
     return ApiResponse(encode_json(found, request.pretty), 200, JSON, headers)
 
 
-@route("GET", "/v1/health/service/", prefix=True)
+@route(
+    "GET",
+    "/v1/health/service/",
+    Operation("{service}", (*SERVICE, PASSING), answer=list[CheckServiceNode]),
+    prefix=True,
+)
 async def health_service(request: ApiRequest) -> ApiResponse:
     """The instances of a service with their checks."""
     return await _health_service(request, connect=False)
 
 
-@route("GET", "/v1/health/connect/", prefix=True)
+@route(
+    "GET",
+    "/v1/health/connect/",
+    Operation("{service}", (*SERVICE, PASSING), answer=list[CheckServiceNode]),
+    prefix=True,
+)
 async def health_connect(request: ApiRequest) -> ApiResponse:
     """The proxies of a service with their checks."""
     return await _health_service(request, connect=True)
 
 
-@route("GET", "/v1/health/ingress/", prefix=True)
+@route(
+    "GET",
+    "/v1/health/ingress/",
+    Operation("{service}", (*SERVICE, PASSING), answer=list[CheckServiceNode]),
+    prefix=True,
+)
 async def health_ingress(request: ApiRequest) -> ApiResponse:
     """The ingress gateways of a service with their checks."""
     return await _health_service(request, connect=False, ingress=True)

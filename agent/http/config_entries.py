@@ -4,10 +4,12 @@ from typing import Any
 
 import msgspec
 
+from agent.http.described import CAS, DC, ROWS, Operation
 from agent.http.routing import ApiRequest, ApiResponse, HttpError, meta_headers, route
 from model.gojson import JsonError, parse_json, to_json
 from model.structs.config_rpc import (
     CONFIG_ENTRY_KINDS,
+    ConfigEntry,
     ConfigEntryListAllRequest,
     ConfigEntryQuery,
     ConfigEntryRequest,
@@ -49,7 +51,7 @@ def _cas(request: ApiRequest) -> int:
     return int(text)
 
 
-@route("PUT", "/v1/config")
+@route("PUT", "/v1/config", Operation(query=(DC, CAS), body=ConfigEntry, answer=bool))
 async def apply(request: ApiRequest) -> bool:
     """Write an entry."""
     raw = await request.raw_body()
@@ -69,7 +71,16 @@ def _split(request: ApiRequest) -> tuple[str, str]:
     return kind, name
 
 
-@route("GET", "/v1/config/", prefix=True)
+@route(
+    "GET",
+    "/v1/config/",
+    Operation(
+        "{kind}/{name}", ROWS, answer=ConfigEntry, statuses={404: "There is no such entry."}, summary="One entry."
+    ),
+    Operation("{kind}", ROWS, answer=list[ConfigEntry], summary="All entries of a kind."),
+    Operation("", ROWS, answer=list[ConfigEntry], summary="All entries."),
+    prefix=True,
+)
 async def read(request: ApiRequest) -> ApiResponse:
     """One entry, or all of a kind."""
     kind, name = _split(request)
@@ -89,7 +100,14 @@ async def read(request: ApiRequest) -> ApiResponse:
     return request.json(shown(reply.entry), reply)
 
 
-@route("DELETE", "/v1/config/", prefix=True)
+@route(
+    "DELETE",
+    "/v1/config/",
+    Operation(
+        "{kind}/{name}", (DC, CAS), answer=dict[str, Any] | bool, statuses={404: "The kind or the name is missing."}
+    ),
+    prefix=True,
+)
 async def delete(request: ApiRequest) -> Any:
     """Remove an entry."""
     kind, name = _split(request)

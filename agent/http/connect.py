@@ -5,13 +5,17 @@ from typing import Annotated, Any
 
 import msgspec
 
+from agent.http.described import ASK, HASH, READ, WAIT, WRITE, Operation, Param
 from agent.http.routing import JSON, ApiRequest, ApiResponse, HttpError, meta_headers, route
+from mesh.proxy_state import ProxyState
 from mesh.spiffe import ServiceIdentity, SpiffeError, parse
 from model.codec import Name, Wire
 from model.gojson import encode_json, to_json
 from model.structs.catalog_rpc import DCSpecificRequest
-from model.structs.connect import CAConfiguration, CARequest, IndexedCARoots
+from model.structs.connect import CAConfiguration, CARequest, CARoot, IndexedCARoots, IssuedCert
 from model.structs.intentions import IntentionMatchEntry, IntentionQueryMatch, IntentionQueryRequest
+
+ROOTS = {"ActiveRootID": str, "TrustDomain": str, "Roots": list[CARoot]}
 
 
 def shown_roots(reply: IndexedCARoots) -> dict[str, Any]:
@@ -23,7 +27,15 @@ def shown_roots(reply: IndexedCARoots) -> dict[str, Any]:
     }
 
 
-@route("GET", "/v1/connect/ca/roots")
+@route(
+    "GET",
+    "/v1/connect/ca/roots",
+    Operation(
+        query=(*READ, Param("pem", "true or 1: only the certificates, as PEM.")),
+        answer=ROOTS,
+        also=("application/pem-certificate-chain",),
+    ),
+)
 async def roots(request: ApiRequest) -> ApiResponse:
     """The roots, as JSON or (`?pem=true`) as PEM."""
     reply = await request.call("ConnectCA.Roots", DCSpecificRequest(**request.query_options()))
@@ -34,7 +46,7 @@ async def roots(request: ApiRequest) -> ApiResponse:
     return request.json(shown_roots(reply), reply)
 
 
-@route("GET", "/v1/agent/connect/ca/roots")
+@route("GET", "/v1/agent/connect/ca/roots", Operation(query=READ, answer=ROOTS))
 async def agent_roots(request: ApiRequest) -> ApiResponse:
     """The roots, as this agent knows them."""
     reply = await request.call("ConnectCA.Roots", DCSpecificRequest(**request.query_options()))
@@ -42,27 +54,25 @@ async def agent_roots(request: ApiRequest) -> ApiResponse:
     return ApiResponse(encode_json(shown_roots(reply), request.pretty), 200, JSON, headers)
 
 
-@route("GET", "/v1/connect/ca/configuration")
+@route("GET", "/v1/connect/ca/configuration", Operation(query=ASK, answer=CAConfiguration))
 async def configuration(request: ApiRequest) -> Any:
     """The CA's configuration."""
     return await request.call("ConnectCA.ConfigurationGet", DCSpecificRequest(**request.query_options()))
 
 
-@route("PUT", "/v1/connect/ca/configuration")
+@route("PUT", "/v1/connect/ca/configuration", Operation(query=WRITE, body=CAConfiguration))
 async def configure(request: ApiRequest) -> ApiResponse:
     """Change the CA's configuration; another key or root rotates the root."""
     config = await request.body(CAConfiguration, style="agent")
     if config.state:
         current = await request.call("ConnectCA.ConfigurationGet", DCSpecificRequest(datacenter=request.datacenter))
         if config.state != current.state:
-            raise HttpError(
-                400, "Provider State is read-only. It must be omitted or identical to the current value"
-            )
+            raise HttpError(400, "Provider State is read-only. It must be omitted or identical to the current value")
     await request.call("ConnectCA.ConfigurationSet", CARequest(config=config, datacenter=request.datacenter))
     return ApiResponse()
 
 
-@route("GET", "/v1/agent/connect/ca/leaf/", prefix=True)
+@route("GET", "/v1/agent/connect/ca/leaf/", Operation("{service}", READ, answer=IssuedCert), prefix=True)
 async def leaf(request: ApiRequest) -> ApiResponse:
     """A leaf certificate of a service with its key; with `?index=` the answer waits for the next one."""
     service = request.rest
@@ -91,7 +101,9 @@ class AuthorizeRequest(Wire, frozen=True):
     client_cert_serial: str = ""
 
 
-@route("POST", "/v1/agent/connect/authorize")
+@route(
+    "POST", "/v1/agent/connect/authorize", Operation(body=AuthorizeRequest, answer={"Authorized": bool, "Reason": str})
+)
 async def authorize(request: ApiRequest) -> Any:
     """Whether the bearer of a certificate may connect to a service."""
     wanted = await request.body(AuthorizeRequest, style="agent")
@@ -120,7 +132,17 @@ async def authorize(request: ApiRequest) -> Any:
     return {"Authorized": True, "Reason": "Default behavior configured by ACLs"}
 
 
-@route("GET", "/v1/agent/connect/proxy-state/", prefix=True)
+@route(
+    "GET",
+    "/v1/agent/connect/proxy-state/",
+    Operation(
+        "{id}",
+        (HASH, WAIT),
+        answer=ProxyState,
+        statuses={404: "There is no such proxy.", 503: "The state is not complete yet."},
+    ),
+    prefix=True,
+)
 async def proxy_state(request: ApiRequest) -> ApiResponse:
     """The proxy-state document; with `?hash=` the answer waits until it is another. Loopback only: it holds a key."""
     if not (request.remote.startswith("127.") or request.remote in ("::1", "")):

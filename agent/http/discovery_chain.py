@@ -2,15 +2,34 @@
 
 from typing import Any
 
+from agent.http.described import CACHED, READ, Operation, Param
 from agent.http.routing import ApiRequest, ApiResponse, HttpError, route
+from model.codec import ReadableDuration
 from model.gojson import JsonError, parse_json
-from model.structs.discovery_chain import DiscoveryChainRequest
+from model.structs.catalog import MeshGatewayConfig
+from model.structs.discovery_chain import CompiledDiscoveryChain, DiscoveryChainRequest
 from model.weak_decode import WeakError, decode_weakly
+
+OVERRIDES = {
+    "OverrideProtocol": str,
+    "OverrideConnectTimeout": ReadableDuration,
+    "OverrideMeshGateway": MeshGatewayConfig,
+}
 
 _OVERRIDES = frozenset(("overrideprotocol", "overrideconnecttimeout", "overridemeshgateway"))
 
 
-@route("GET POST", "/v1/discovery-chain/", prefix=True)
+@route(
+    "GET POST",
+    "/v1/discovery-chain/",
+    Operation(
+        "{service}",
+        (*READ, CACHED, Param("compile-dc", "Datacenter to compile the chain for.")),
+        OVERRIDES,
+        {"Chain": CompiledDiscoveryChain},
+    ),
+    prefix=True,
+)
 async def read(request: ApiRequest) -> ApiResponse:
     """The compiled chain; a POST says what the caller wants otherwise than the entries do."""
     if not request.rest:

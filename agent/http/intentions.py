@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from agent.http.described import ASK, CACHED, DC, READ, ROWS, WRITE, Operation, Param
 from agent.http.routing import ApiRequest, ApiResponse, HttpError, route
 from model.errors import INTENTION_NOT_FOUND, RpcError
 from model.structs.intentions import (
@@ -16,6 +17,11 @@ from model.structs.intentions import (
     IntentionQueryRequest,
     IntentionRequest,
 )
+
+SOURCE = Param("source", "Name of the service that calls.", required=True)
+DESTINATION = Param("destination", "Name of the service that is called.", required=True)
+BY = Param("by", "Which side the names are of.", required=True, choice=("source", "destination"))
+NAMES = Param("name", "Name of a service.", many=True, required=True)
 
 
 def one_name(request: ApiRequest, key: str, may_be_empty: bool = False) -> tuple[str, str]:
@@ -54,14 +60,18 @@ def _refused(error: RpcError, not_found: int = 404) -> HttpError:
     return HttpError(403 if "Permission denied" in error.text else 500, error.text)
 
 
-@route("GET", "/v1/connect/intentions")
+@route("GET", "/v1/connect/intentions", Operation(query=ROWS, answer=list[Intention]))
 async def list_intentions(request: ApiRequest) -> ApiResponse:
     """All intentions in the order in which they are looked at."""
     reply = await request.call("Intention.List", IntentionListRequest(**request.query_options()))
     return request.json(reply.intentions or [], reply)
 
 
-@route("POST", "/v1/connect/intentions")
+@route(
+    "POST",
+    "/v1/connect/intentions",
+    Operation(query=WRITE, body=Intention, answer={"ID": str}, statuses={404: "There is no such intention."}),
+)
 async def create(request: ApiRequest) -> Any:
     """Create an intention with an ID."""
     intention = await request.body(Intention, prefix="Failed to decode request body: ", status=500)
@@ -83,7 +93,11 @@ def _check_namespaces(intention: Intention) -> None:
         raise HttpError(400, "Cannot specify a destination partition with this endpoint")
 
 
-@route("GET", "/v1/connect/intentions/exact")
+@route(
+    "GET",
+    "/v1/connect/intentions/exact",
+    Operation(query=(*READ, SOURCE, DESTINATION), answer=Intention, statuses={404: "There is no such intention."}),
+)
 async def get_exact(request: ApiRequest) -> ApiResponse:
     """The intention between two names."""
     source, peer = one_name(request, "source")
@@ -103,7 +117,7 @@ async def get_exact(request: ApiRequest) -> ApiResponse:
     return request.json(reply.intentions[0], reply)
 
 
-@route("PUT", "/v1/connect/intentions/exact")
+@route("PUT", "/v1/connect/intentions/exact", Operation(query=(DC, SOURCE, DESTINATION), body=Intention, answer=bool))
 async def put_exact(request: ApiRequest) -> bool:
     """Write the intention between two names."""
     source, peer = one_name(request, "source")
@@ -120,7 +134,7 @@ async def put_exact(request: ApiRequest) -> bool:
     return True
 
 
-@route("DELETE", "/v1/connect/intentions/exact")
+@route("DELETE", "/v1/connect/intentions/exact", Operation(query=(DC, SOURCE, DESTINATION), answer=bool))
 async def delete_exact(request: ApiRequest) -> bool:
     """Remove the intention between two names."""
     source, _ = one_name(request, "source")
@@ -132,7 +146,11 @@ async def delete_exact(request: ApiRequest) -> bool:
     return True
 
 
-@route("GET", "/v1/connect/intentions/match")
+@route(
+    "GET",
+    "/v1/connect/intentions/match",
+    Operation(query=(*READ, CACHED, BY, NAMES), answer=dict[str, list[Intention] | None]),
+)
 async def match(request: ApiRequest) -> ApiResponse:
     """For each name, the intentions that concern it."""
     by = request.param("by")
@@ -150,7 +168,14 @@ async def match(request: ApiRequest) -> ApiResponse:
     return request.json(dict(zip(names, found, strict=False)), reply)
 
 
-@route("GET", "/v1/connect/intentions/check")
+@route(
+    "GET",
+    "/v1/connect/intentions/check",
+    Operation(
+        query=(*ASK, SOURCE, DESTINATION, Param("source-type", "What the source is.", choice=("consul",))),
+        answer={"Allowed": bool},
+    ),
+)
 async def check(request: ApiRequest) -> Any:
     """Whether a source may call a destination."""
     one_name(request, "source", may_be_empty=True)
@@ -160,14 +185,22 @@ async def check(request: ApiRequest) -> Any:
     if request.has("source-type") and request.param("source-type") not in ("", "consul"):
         raise HttpError(500, f'unsupported SourceType: "{request.param("source-type")}"')
     wanted = IntentionQueryCheck(
-        source_name=source, source_ns="default", destination_name=destination, destination_ns="default",
+        source_name=source,
+        source_ns="default",
+        destination_name=destination,
+        destination_ns="default",
         source_type="consul",
     )
     reply = await request.call("Intention.Check", IntentionQueryRequest(check=wanted, **request.query_options()))
     return {"Allowed": reply.allowed}
 
 
-@route("GET", "/v1/connect/intentions/", prefix=True)
+@route(
+    "GET",
+    "/v1/connect/intentions/",
+    Operation("{id}", READ, answer=Intention, statuses={404: "There is no such intention."}),
+    prefix=True,
+)
 async def get_by_id(request: ApiRequest) -> ApiResponse:
     """An intention by its ID."""
     if not request.rest:
@@ -180,7 +213,7 @@ async def get_by_id(request: ApiRequest) -> ApiResponse:
     return request.json(reply.intentions[0], reply)
 
 
-@route("PUT", "/v1/connect/intentions/", prefix=True)
+@route("PUT", "/v1/connect/intentions/", Operation("{id}", WRITE, Intention, {"ID": str}), prefix=True)
 async def update_by_id(request: ApiRequest) -> Any:
     """Change an intention by its ID."""
     intention = await request.body(Intention)
@@ -189,7 +222,7 @@ async def update_by_id(request: ApiRequest) -> Any:
     return {"ID": await request.call("Intention.Apply", args)}
 
 
-@route("DELETE", "/v1/connect/intentions/", prefix=True)
+@route("DELETE", "/v1/connect/intentions/", Operation("{id}", WRITE, answer=bool), prefix=True)
 async def delete_by_id(request: ApiRequest) -> bool:
     """Remove an intention by its ID."""
     args = IntentionRequest(op="delete", intention=Intention(id=request.rest), datacenter=request.datacenter)

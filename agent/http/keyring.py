@@ -2,12 +2,15 @@
 
 from typing import Annotated, Any
 
+from agent.http.described import Operation, Param
 from agent.http.routing import ApiRequest, ApiResponse, HttpError, route
 from model.codec import OMIT, Wire
 from model.structs.operator import KeyringRequest, KeyringResponse
 
 MAX_RELAY = 5
 OPERATIONS = {"GET": "list", "POST": "install", "PUT": "use", "DELETE": "remove"}
+RELAY = Param("relay-factor", "Other members that pass on each answer, too; at most 5.", "number")
+LOCAL_ONLY = Param("local-only", "Only this datacenter (GET only).", "truth")
 _TRUE = ("1", "t", "T", "TRUE", "true", "True")
 _FALSE = ("0", "f", "F", "FALSE", "false", "False")
 
@@ -19,7 +22,16 @@ class KeyBody(Wire, frozen=True):
     relay_factor: Annotated[int, OMIT] = 0
 
 
-@route("GET POST PUT DELETE", "/v1/operator/keyring")
+@route(
+    "GET POST PUT DELETE",
+    "/v1/operator/keyring",
+    Operation(
+        query=(RELAY, LOCAL_ONLY),
+        body=KeyBody,
+        answer=list[dict[str, Any]],
+        summary="List (GET), install (POST), use (PUT) or remove (DELETE) a key; only the list has an answer.",
+    ),
+)
 async def keyring(request: ApiRequest) -> Any:
     """List (GET), install (POST), use (PUT) or remove (DELETE) a key. Raises HttpError."""
     body = KeyBody() if request.method == "GET" else await request.body(KeyBody)

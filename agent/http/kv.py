@@ -4,13 +4,37 @@ import re
 from typing import Any
 from urllib.parse import urlencode
 
+from agent.http.described import ASK, CAS, DC, READ, Operation, Param, Raw
 from agent.http.routing import JSON, ApiRequest, ApiResponse, HttpError, meta_headers, route
 from model.codec import Wire
 from model.gojson import JsonError, encode_json, from_json, json_kind, parse_json
 from model.structs.kv import DirEntry, KeyListRequest, KeyRequest, KVSRequest
-from model.structs.txn import TxnCheckOp, TxnKVOp, TxnNodeOp, TxnOp, TxnReadRequest, TxnRequest, TxnServiceOp
+from model.structs.txn import (
+    TxnCheckOp,
+    TxnError,
+    TxnKVOp,
+    TxnNodeOp,
+    TxnOp,
+    TxnReadRequest,
+    TxnRequest,
+    TxnResult,
+    TxnServiceOp,
+)
 from model.structs.txn import TxnResponse as Results
 from server.state.txn import is_write
+
+RECURSE = Param("recurse", "All keys that begin with this one.", "flag")
+KEYS = (
+    *READ,
+    RECURSE,
+    Param("keys", "Only the names of the keys that begin with this one.", "flag"),
+    Param("separator", "With `keys`: names up to this only."),
+    Param("raw", "Only the value, as it was written.", "flag"),
+)
+FLAGS = Param("flags", "Number that is kept beside the value.", "number")
+ACQUIRE = Param("acquire", "ID of the session that locks the key.")
+RELEASE = Param("release", "ID of the session that unlocks the key.")
+VALUE = Raw("application/octet-stream", "The value, at most `limits.kv_max_value_size` bytes.")
 
 MAX_TXN_OPS = 128
 
@@ -25,7 +49,21 @@ def parse_uint(text: str) -> int:
     return value
 
 
-@route("GET", "/v1/kv/", prefix=True)
+@route(
+    "GET",
+    "/v1/kv/",
+    Operation(
+        "{key}", KEYS, answer=list[DirEntry] | list[str], also=("text/plain",), statuses={404: "There is no such key."}
+    ),
+    Operation(
+        "",
+        KEYS,
+        answer=list[DirEntry] | list[str],
+        statuses={404: "There is no such key."},
+        summary="All keys (`?recurse`), or their names (`?keys`).",
+    ),
+    prefix=True,
+)
 async def read(request: ApiRequest) -> ApiResponse:
     """One key, all keys below a prefix (`?recurse`), or their names (`?keys`)."""
     key = request.rest
@@ -56,7 +94,7 @@ async def _names(request: ApiRequest, prefix: str) -> ApiResponse:
     return ApiResponse(encode_json(reply.keys or [], request.pretty), 200, JSON, headers)
 
 
-@route("PUT", "/v1/kv/", prefix=True)
+@route("PUT", "/v1/kv/", Operation("{key}", (DC, FLAGS, CAS, ACQUIRE, RELEASE), VALUE, bool), prefix=True)
 async def write(request: ApiRequest) -> bool:
     """Write a key, on conditions if `?cas`, `?acquire` or `?release` say so."""
     key = request.rest
@@ -85,7 +123,13 @@ def shown_flags(request: ApiRequest) -> str:
     return urlencode([(key, value) for key in sorted(request.params) for value in request.params[key]])
 
 
-@route("DELETE", "/v1/kv/", prefix=True)
+@route(
+    "DELETE",
+    "/v1/kv/",
+    Operation("{key}", (DC, CAS, RECURSE), answer=bool),
+    Operation("", (DC, RECURSE), answer=bool, summary="Remove all keys; `?recurse` has to be there."),
+    prefix=True,
+)
 async def delete(request: ApiRequest) -> bool:
     """Remove a key, or all below a prefix."""
     key = request.rest
@@ -115,6 +159,8 @@ class KVTxnOp(Wire, frozen=True):
     partition: str = ""
 
 
+TXN_OP = {"KV": KVTxnOp, "Node": TxnNodeOp, "Service": TxnServiceOp, "Check": TxnCheckOp}
+TXN_ANSWER = {"Results": list[TxnResult] | None, "Errors": list[TxnError] | None}
 _OPERATIONS: dict[str, tuple[str, type[TxnNodeOp] | type[TxnServiceOp] | type[TxnCheckOp]]] = {
     "node": ("Node", TxnNodeOp),
     "service": ("Service", TxnServiceOp),
@@ -170,7 +216,11 @@ def _check_unsigned(field: str, value: Any) -> None:
     raise JsonError(f"json: cannot unmarshal {shown} into Go struct field KVTxnOp.KV.{field} of type uint64")
 
 
-@route("PUT", "/v1/txn")
+@route(
+    "PUT",
+    "/v1/txn",
+    Operation(query=(*ASK,), body=[TXN_OP], answer=TXN_ANSWER, statuses={409: "Nothing was done; `Errors` says why."}),
+)
 async def transaction(request: ApiRequest) -> ApiResponse:
     """Operations that happen all or not at all."""
     limit = max(request.agent.config.txn_max_req_len, request.agent.config.kv_max_value_size)

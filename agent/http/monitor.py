@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
+from agent.http.described import Operation, Param, Raw
 from agent.http.routing import TEXT, ApiRequest, ApiResponse, HttpError, route
 from agent.logs import LEVELS, subscribed
 
@@ -12,7 +13,14 @@ MONITORS = 64
 _open = 0
 
 
-@route("GET", "/v1/agent/monitor")
+@route(
+    "GET",
+    "/v1/agent/monitor",
+    Operation(
+        query=(Param("loglevel", "Least level to show."), Param("logjson", "Lines of JSON.", "flag")),
+        answer=Raw("text/plain", "Lines, without an end."),
+    ),
+)
 async def monitor(request: ApiRequest) -> ApiResponse:
     """Stream log lines of `?loglevel=` (info) and above, with `?logjson` as JSON, until the client goes."""
     level = request.param("loglevel") or "INFO"

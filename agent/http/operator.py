@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from agent.http.described import ASK, CAS, DC, Operation, Param
 from agent.http.routing import JSON, ApiRequest, ApiResponse, HttpError, route
 from model.durations import format_duration
 from model.gojson import JsonError, encode_json, from_json, parse_json, to_json
@@ -16,7 +17,9 @@ from model.structs.operator import (
     AutopilotSetConfigRequest,
     AutopilotState,
     RaftRemovePeerRequest,
+    RaftServer,
     TransferLeaderRequest,
+    TransferLeaderResponse,
 )
 
 SERF_STATUS = ("none", "alive", "leaving", "left", "failed")
@@ -24,23 +27,29 @@ _UNHEALTHY = 429
 """The status by which a load balancer or script sees that a server is not well."""
 
 
-@route("GET", "/v1/operator/raft/configuration")
+@route(
+    "GET", "/v1/operator/raft/configuration", Operation(query=ASK, answer={"Servers": list[RaftServer], "Index": int})
+)
 async def raft_configuration(request: ApiRequest) -> Any:
     """The servers that take part in Raft."""
     reply = await request.call("Operator.RaftGetConfiguration", DCSpecificRequest(**request.query_options()))
     return {"Servers": reply.servers or [], "Index": reply.index}
 
 
-@route("DELETE", "/v1/operator/raft/peer")
+@route(
+    "DELETE",
+    "/v1/operator/raft/peer",
+    Operation(
+        query=(DC, Param("id", "The server's ID."), Param("address", "The server's address, instead of its ID."))
+    ),
+)
 async def raft_peer(request: ApiRequest) -> ApiResponse:
     """Take a server out of Raft."""
     by_address, by_id = request.has("address"), request.has("id")
     if by_address and by_id:
         raise HttpError(400, "Must specify only one of ?id or ?address")
     if not by_address and not by_id:
-        raise HttpError(
-            400, "Must specify either ?id with the server's ID or ?address with IP:port of peer to remove"
-        )
+        raise HttpError(400, "Must specify either ?id with the server's ID or ?address with IP:port of peer to remove")
     args = RaftRemovePeerRequest(
         address=request.param("address"),
         id=request.param("id"),
@@ -51,20 +60,24 @@ async def raft_peer(request: ApiRequest) -> ApiResponse:
     return ApiResponse()
 
 
-@route("PUT POST", "/v1/operator/raft/transfer-leader")
+@route(
+    "PUT POST",
+    "/v1/operator/raft/transfer-leader",
+    Operation(query=(DC, Param("id", "Who is to lead.")), answer=TransferLeaderResponse),
+)
 async def transfer_leader(request: ApiRequest) -> Any:
     """Hand leadership to another server: `?id`, or the one that is furthest."""
     args = TransferLeaderRequest(id=request.param("id"), datacenter=request.datacenter, token=request.token)
     return await request.call("Operator.TransferLeader", args)
 
 
-@route("GET", "/v1/operator/autopilot/configuration")
+@route("GET", "/v1/operator/autopilot/configuration", Operation(query=ASK, answer=AutopilotConfig))
 async def autopilot(request: ApiRequest) -> Any:
     """How autopilot looks after the servers."""
     return await request.call("Operator.AutopilotGetConfiguration", DCSpecificRequest(**request.query_options()))
 
 
-@route("PUT", "/v1/operator/autopilot/configuration")
+@route("PUT", "/v1/operator/autopilot/configuration", Operation(query=(DC, CAS), body=AutopilotConfig, answer=bool))
 async def set_autopilot(request: ApiRequest) -> bool:
     """Change autopilot's settings; what the body leaves out gets its default."""
     try:
@@ -106,7 +119,11 @@ def parse_autopilot(raw: bytes) -> AutopilotConfig:
     return config
 
 
-@route("GET", "/v1/operator/autopilot/health")
+@route(
+    "GET",
+    "/v1/operator/autopilot/health",
+    Operation(query=ASK, answer=dict[str, Any], statuses={429: "A server is not well."}),
+)
 async def autopilot_health(request: ApiRequest) -> ApiResponse:
     """How each server is; status 429 when one is not well."""
     reply = await request.call("Operator.ServerHealth", DCSpecificRequest(**request.query_options()))
@@ -114,7 +131,7 @@ async def autopilot_health(request: ApiRequest) -> ApiResponse:
     return ApiResponse(encode_json(shown_health(reply), request.pretty), status, JSON)
 
 
-@route("GET", "/v1/operator/autopilot/state")
+@route("GET", "/v1/operator/autopilot/state", Operation(query=ASK, answer=dict[str, Any]))
 async def autopilot_state(request: ApiRequest) -> Any:
     """All that autopilot knows."""
     return shown_state(await request.call("Operator.AutopilotState", DCSpecificRequest(**request.query_options())))

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from agent.http.catalog import source
+from agent.http.described import ASK, CACHED, NEAR, READ, WRITE, Operation, Param
 from agent.http.routing import JSON, ROUTES, TEXT, ApiRequest, ApiResponse, HttpError, meta_headers, route
 from model.errors import QUERY_NOT_FOUND, RpcError
 from model.gojson import encode_json, to_json
@@ -16,7 +17,26 @@ from model.structs.queries import (
     PreparedQueryExecuteRequest,
     PreparedQueryRequest,
     PreparedQuerySpecificRequest,
+    QueryDNSOptions,
 )
+
+CONNECT = Param("connect", "Proxies of the service, or instances that speak the mesh's TLS themselves.", "truth")
+EXECUTE = (*ASK, NEAR, CACHED, Param("limit", "So many instances at most.", "number"), CONNECT)
+EXECUTED = {
+    "Service": str,
+    "Nodes": list[CheckServiceNode],
+    "DNS": QueryDNSOptions,
+    "Datacenter": str,
+    "PeerName": str,
+    "Failovers": int,
+    "Index": int,
+    "LastContact": int,
+    "KnownLeader": bool,
+    "ConsistencyLevel": str,
+    "NotModified": bool,
+    "Backend": int,
+    "ResultsFilteredByACLs": bool,
+}
 
 
 def _refused(error: RpcError, request: ApiRequest, headers: bool = True) -> ApiResponse:
@@ -28,7 +48,7 @@ def _refused(error: RpcError, request: ApiRequest, headers: bool = True) -> ApiR
     return ApiResponse(text.encode(), status, TEXT, extra)
 
 
-@route("GET", "/v1/query")
+@route("GET", "/v1/query", Operation(query=READ, answer=list[PreparedQuery]))
 async def list_queries(request: ApiRequest) -> ApiResponse:
     """All prepared queries."""
     try:
@@ -38,7 +58,7 @@ async def list_queries(request: ApiRequest) -> ApiResponse:
     return request.json(reply.queries or [], reply)
 
 
-@route("POST", "/v1/query")
+@route("POST", "/v1/query", Operation(query=WRITE, body=PreparedQuery, answer={"ID": str}))
 async def create(request: ApiRequest) -> Any:
     """Make a prepared query and return its ID."""
     query = await request.body(PreparedQuery)
@@ -98,7 +118,28 @@ def _meta_fields(reply: Meta, request: ApiRequest) -> dict[str, Any]:
     }
 
 
-@route("GET", "/v1/query/", prefix=True)
+@route(
+    "GET",
+    "/v1/query/",
+    Operation(
+        "{id}", READ, answer=list[PreparedQuery], statuses={404: "There is no such query."}, summary="One query."
+    ),
+    Operation(
+        "{id}/execute",
+        EXECUTE,
+        answer=EXECUTED,
+        statuses={404: "There is no such query."},
+        summary="What a query finds now.",
+    ),
+    Operation(
+        "{id}/explain",
+        EXECUTE,
+        answer=dict[str, Any],
+        statuses={404: "There is no such query."},
+        summary="How a query reads after its template.",
+    ),
+    prefix=True,
+)
 async def read(request: ApiRequest) -> ApiResponse:
     """One query, what it finds (`/execute`), or how it reads after its template (`/explain`)."""
     name, _, verb = request.rest.rpartition("/")
@@ -136,7 +177,9 @@ def _methods(rest: str) -> tuple[str, ...]:
 ROUTES.narrowed["/v1/query/"] = _methods
 
 
-@route("PUT", "/v1/query/", prefix=True)
+@route(
+    "PUT", "/v1/query/", Operation("{id}", WRITE, PreparedQuery, statuses={404: "There is no such query."}), prefix=True
+)
 async def update(request: ApiRequest) -> ApiResponse:
     """Change a query."""
     query = msgspec.structs.replace(await request.body(PreparedQuery, may_be_empty=True), id=request.rest)
@@ -148,7 +191,7 @@ async def update(request: ApiRequest) -> ApiResponse:
     return ApiResponse()
 
 
-@route("DELETE", "/v1/query/", prefix=True)
+@route("DELETE", "/v1/query/", Operation("{id}", WRITE), prefix=True)
 async def delete(request: ApiRequest) -> ApiResponse:
     """Remove a query."""
     query = PreparedQuery(id=request.rest)

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from agent.cache import Wanted
+from agent.http.described import Operation
 from model.codec import Wire
 from model.durations import SECOND, DurationError, parse_duration
 from model.gojson import JsonError, Style, decode_json, encode_json
@@ -244,6 +245,8 @@ class Route(NamedTuple):
     path: str
     prefix: bool
     handlers: dict[str, Handler]
+    operations: dict[str, tuple[Operation, ...]]
+    """By method, what the API's description says; the first form is the usual one."""
 
 
 class RouteTable:
@@ -256,14 +259,17 @@ class RouteTable:
         self.narrowed: dict[str, Callable[[str], tuple[str, ...]]] = {}
         """For some prefixes, which of their methods what follows the prefix allows."""
 
-    def add(self, method: str, path: str, handler: Handler, prefix: bool) -> None:
+    def add(
+        self, method: str, path: str, handler: Handler, prefix: bool, operations: tuple[Operation, ...] = ()
+    ) -> None:
         """Register a handler. A prefix ends with a slash."""
         if prefix:
             assert path.endswith("/"), path
             self._longest_prefix = max(self._longest_prefix, len(path))
         table = self._prefixes if prefix else self._exact
-        route = table.setdefault(path, Route(path, prefix, {}))
+        route = table.setdefault(path, Route(path, prefix, {}, {}))
         route.handlers[method] = handler
+        route.operations[method] = operations or (Operation(),)
 
     def find(self, path: str) -> tuple[Route, str] | None:
         """The route of a path and what follows its prefix."""
@@ -286,12 +292,12 @@ ROUTES = RouteTable()
 H = TypeVar("H", bound=Handler)
 
 
-def route(methods: str, path: str, prefix: bool = False) -> Callable[[H], H]:
-    """Register a handler for methods such as "GET" or "PUT POST"."""
+def route(methods: str, path: str, *operations: Operation, prefix: bool = False) -> Callable[[H], H]:
+    """Register a handler for methods such as "GET" or "PUT POST"; `operations` describe what it takes and answers."""
 
     def register(handler: H) -> H:
         for method in methods.split():
-            ROUTES.add(method, path, handler, prefix)
+            ROUTES.add(method, path, handler, prefix, operations)
         return handler
 
     return register

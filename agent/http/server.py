@@ -28,6 +28,7 @@ from agent.http import (
     keyring,
     kv,
     monitor,
+    openapi,
     operator,
     query,
     session,
@@ -46,7 +47,7 @@ log = logging.getLogger("lictor.agent.http")
 
 MODULES = (
     *(agent_api, catalog, config_entries, connect, disabled, discovery_chain, intentions, internal, keyring, kv),
-    *(monitor, operator, query, session, snapshot),
+    *(monitor, openapi, operator, query, session, snapshot),
 )
 NOT_FOUND_API = "Invalid URL path: not a recognized HTTP API endpoint\n"
 _NOT_FOUND_API_BODY = NOT_FOUND_API.encode()

@@ -4,13 +4,16 @@ from typing import Any
 
 import msgspec
 
+from agent.http.described import READ, ROWS, WRITE, Operation, Param
 from agent.http.routing import JSON, ApiRequest, ApiResponse, HttpError, meta_headers, route
 from model.durations import SECOND
 from model.gojson import JsonError, encode_json, from_json, parse_json
 from model.structs.base import Empty
 from model.structs.catalog_rpc import DCSpecificRequest, NodeSpecificRequest
-from model.structs.coordinate import CoordinateUpdateRequest
+from model.structs.coordinate import Coordinate, CoordinateUpdateRequest, DatacenterMap
 from model.structs.session import Session, SessionRequest, SessionSpecificRequest
+
+SEGMENT = Param("segment", "Only nodes of this network segment.")
 
 DEFAULT_LOCK_DELAY = 15 * SECOND
 SMALL_DELAY = 1000
@@ -18,7 +21,7 @@ SMALL_DELAY = 1000
 MIN_DELAY = -(1 << 63)
 
 
-@route("PUT", "/v1/session/create")
+@route("PUT", "/v1/session/create", Operation(query=WRITE, body=Session | None, answer={"ID": str}))
 async def create(request: ApiRequest) -> Any:
     """Make a session of this node (or of another one) and return its ID."""
     session = await _session(request)
@@ -47,7 +50,7 @@ async def _session(request: ApiRequest) -> Session:
     return msgspec.structs.replace(given, **missing)
 
 
-@route("PUT", "/v1/session/destroy/", prefix=True)
+@route("PUT", "/v1/session/destroy/", Operation("{id}", WRITE, answer=bool), prefix=True)
 async def destroy(request: ApiRequest) -> bool:
     """End a session."""
     if not request.rest:
@@ -57,7 +60,12 @@ async def destroy(request: ApiRequest) -> bool:
     return True
 
 
-@route("PUT", "/v1/session/renew/", prefix=True)
+@route(
+    "PUT",
+    "/v1/session/renew/",
+    Operation("{id}", WRITE, answer=list[Session], statuses={404: "There is no such session."}),
+    prefix=True,
+)
 async def renew(request: ApiRequest) -> ApiResponse:
     """Begin a session's time anew."""
     if not request.rest:
@@ -69,7 +77,7 @@ async def renew(request: ApiRequest) -> ApiResponse:
     return request.json(reply.sessions)
 
 
-@route("GET", "/v1/session/info/", prefix=True)
+@route("GET", "/v1/session/info/", Operation("{id}", READ, answer=list[Session]), prefix=True)
 async def info(request: ApiRequest) -> ApiResponse:
     """One session."""
     if not request.rest:
@@ -79,14 +87,14 @@ async def info(request: ApiRequest) -> ApiResponse:
     return request.json(reply.sessions or [], reply, consistency=False)
 
 
-@route("GET", "/v1/session/list")
+@route("GET", "/v1/session/list", Operation(query=ROWS, answer=list[Session]))
 async def list_sessions(request: ApiRequest) -> ApiResponse:
     """All sessions."""
     reply = await request.call("Session.List", SessionSpecificRequest(**request.query_options()))
     return request.json(reply.sessions or [], reply, consistency=False)
 
 
-@route("GET", "/v1/session/node/", prefix=True)
+@route("GET", "/v1/session/node/", Operation("{node}", ROWS, answer=list[Session]), prefix=True)
 async def node_sessions(request: ApiRequest) -> ApiResponse:
     """The sessions of a node."""
     if not request.rest:
@@ -101,14 +109,20 @@ def _require_coordinates(request: ApiRequest) -> None:
         raise HttpError(401, "Coordinate support disabled")
 
 
-@route("GET", "/v1/coordinate/datacenters")
+@route(
+    "GET", "/v1/coordinate/datacenters", Operation(answer=list[DatacenterMap], statuses={401: "Coordinates are off."})
+)
 async def coordinate_datacenters(request: ApiRequest) -> Any:
     """Where the servers of each datacenter are."""
     _require_coordinates(request)
     return await request.call("Coordinate.ListDatacenters", Empty())
 
 
-@route("GET", "/v1/coordinate/nodes")
+@route(
+    "GET",
+    "/v1/coordinate/nodes",
+    Operation(query=(*ROWS, SEGMENT), answer=list[Coordinate], statuses={401: "Coordinates are off."}),
+)
 async def coordinate_nodes(request: ApiRequest) -> ApiResponse:
     """Where all nodes are."""
     _require_coordinates(request)
@@ -118,7 +132,17 @@ async def coordinate_nodes(request: ApiRequest) -> ApiResponse:
     return request.json(rows, reply, consistency=False)
 
 
-@route("GET", "/v1/coordinate/node/", prefix=True)
+@route(
+    "GET",
+    "/v1/coordinate/node/",
+    Operation(
+        "{node}",
+        READ,
+        answer=list[Coordinate],
+        statuses={401: "Coordinates are off.", 404: "Nothing is known of this node."},
+    ),
+    prefix=True,
+)
 async def coordinate_node(request: ApiRequest) -> ApiResponse:
     """Where one node is."""
     _require_coordinates(request)
@@ -130,7 +154,7 @@ async def coordinate_node(request: ApiRequest) -> ApiResponse:
     return ApiResponse(encode_json(reply.coordinates, request.pretty), 200, JSON, headers)
 
 
-@route("PUT", "/v1/coordinate/update")
+@route("PUT", "/v1/coordinate/update", Operation(body=CoordinateUpdateRequest, statuses={401: "Coordinates are off."}))
 async def coordinate_update(request: ApiRequest) -> ApiResponse:
     """Note where a node is."""
     _require_coordinates(request)

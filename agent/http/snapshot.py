@@ -3,9 +3,12 @@
 import io
 from collections.abc import Awaitable, Callable
 
+from agent.http.described import ASK, WRITE, Operation, Raw
 from agent.http.routing import ApiRequest, ApiResponse, meta_headers, route
 from model.structs.operator import SnapshotRequest
 from rpc.snapshot_stream import RESTORE, SAVE
+
+ARCHIVE = Raw("application/x-gzip", "The archive.")
 
 MAX_ARCHIVE = 1 << 30
 """Bytes of an archive that the API takes."""
@@ -17,7 +20,7 @@ def _request(request: ApiRequest, operation: int) -> SnapshotRequest:
     return SnapshotRequest(allow_stale=stale, datacenter=request.datacenter, op=operation, token=request.token)
 
 
-@route("GET", "/v1/snapshot")
+@route("GET", "/v1/snapshot", Operation(query=ASK, answer=ARCHIVE))
 async def save(request: ApiRequest) -> ApiResponse:
     """Save: the archive is the body; `?stale` lets any server make it."""
     response, archive = await request.agent.delegate.snapshot(_request(request, SAVE), io.BytesIO())
@@ -33,7 +36,7 @@ async def save(request: ApiRequest) -> ApiResponse:
     return answer
 
 
-@route("PUT", "/v1/snapshot")
+@route("PUT", "/v1/snapshot", Operation(query=WRITE, body=ARCHIVE))
 async def restore(request: ApiRequest) -> ApiResponse:
     """Put an archive's state in the place of the present one, on all servers at once."""
     head = _request(request, RESTORE)
