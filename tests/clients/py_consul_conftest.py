@@ -20,7 +20,6 @@ NOT_YET = {
     "test_usage": "operator usage came after Consul 1.14",
     "test_agent_token_set": "lictor has no ACLs yet",
     "test_snapshot_requires_management_token": "lictor has no ACLs yet",
-    "test_catalog_gateway_services": "lictor has no gateways yet",
 }
 """The tests that fail, each with its reason. One that begins to pass is a failure, so that it leaves this list."""
 
