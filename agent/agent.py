@@ -6,7 +6,6 @@ import errno
 import fcntl
 import logging
 import os
-import platform
 import random
 import signal
 import time
@@ -15,32 +14,30 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
-from prometheus_client.core import CollectorRegistry as Registry
 
-from agent import definitions, file_definitions, remote_exec
+from agent import remote_exec
 from agent.cache import Cache
 from agent.central import CentralDefaults
 from agent.checks.runner import CheckRunner
 from agent.client import Client, ClientConfig
 from agent.config.settings import Config, ConfigError
-from agent.definitions import DefinitionError, Expanded
+from agent.definitions import DefinitionError
 from agent.dns.server import DnsServer
 from agent.events import Events
-from agent.http.routing import JSON, ApiResponse
 from agent.http.server import HttpServer
 from agent.leaf import LeafCertificates
 from agent.local import LocalState
 from agent.logs import LEVELS, set_level
 from agent.proxy_state import ProxyStates
+from agent.registrations import Registrations
 from agent.remote_exec import RemoteExec
-from agent.version import CONSUL_VERSION, VERSION
+from agent.version import CONSUL_VERSION
 from gossip.core import UserEvent
 from gossip.driver import Event as GossipEvent
 from gossip.driver import JoinError
 from model.errors import RpcError
-from model.gojson import JsonError, encode_json
-from model.structs.catalog import CheckType, HealthCheck, Node
+from model.gojson import JsonError
+from model.structs.catalog import Node
 from model.structs.config_rpc import ConfigEntryQuery, ConfigEntryRequest, kind_of
 from model.weak_decode import WeakError
 from server.endpoints.context import Limits
@@ -71,6 +68,7 @@ class Agent:
         self.started_at = time.time()
         self.delegate: Server | Client
         self.local: LocalState
+        self.registrations: Registrations
         self.checks: CheckRunner
         self.leafs: LeafCertificates
         self.proxies: ProxyStates
@@ -96,7 +94,7 @@ class Agent:
             await self.stop()
             raise StartError(f"failed to start: {error}") from None
         try:
-            self._load_services()
+            self.registrations.load()
         except (DefinitionError, JsonError) as error:
             await self.stop()
             raise StartError(f"failed to register a service or check: {error}") from None
@@ -208,8 +206,8 @@ class Agent:
             meta={**config.node_meta, "consul-network-segment": ""},
         )
         self.local = LocalState(self.delegate, node, config.server, self._data)
-        self.checks = CheckRunner(self._check_result, self._aliased, config.check_output_max_size)
-        self.checks.last_output = self._last_output  # type: ignore[method-assign]
+        self.registrations = Registrations(config, self.local)
+        self.checks = self.registrations.checks
         self.leafs = LeafCertificates(self.delegate, config.datacenter)
         self.cache = Cache(self.delegate.call, time.monotonic)
         self.central = CentralDefaults(self.delegate, self.local, config.datacenter)
@@ -347,155 +345,6 @@ class Agent:
         if isinstance(event, UserEvent):
             self.events.gossiped(event)
 
-    # Services and checks
-
-    def _load_services(self) -> None:
-        services, checks = self.local.load()
-        for service in services:
-            self.local.put_service(service, persist=False)
-        for check, definition in checks:
-            if not check.service_id or check.service_id in self.local.services:
-                self.local.put_check(msgspec.structs.replace(check, status="critical"), definition, persist=False)
-                if definition is not None:
-                    self.checks.add(check.check_id, definition, "critical")
-        self._load_from_files(self.config)
-
-    def _load_from_files(self, config: Config) -> None:
-        for raw in config.services:
-            definition = file_definitions.service(raw)
-            for part in definitions.expand(
-                definition, config.node_name, config.enable_local_script_checks, self.sidecar_port
-            ):
-                self.add_service(part, replace_checks=True, persist=False)
-                self.local.from_files.add(part.service.id)
-        for raw in config.checks:
-            own = file_definitions.check(raw)
-            if not own.name:
-                raise DefinitionError("Missing check name")
-            definitions.validate_check(own.check, config.enable_local_script_checks)
-            owner = self.local.services.get(own.service_id) if own.service_id else None
-            if own.service_id and owner is None:
-                raise DefinitionError(f'ServiceID "{own.service_id}" does not exist')
-            row = definitions.check_of(own.check, config.node_name, owner, own.check_id, own.name)
-            self.add_check(msgspec.structs.replace(row, type=""), own.check, persist=False)  # As Consul shows these.
-            self.local.checks_from_files.add(own.check_id)
-
-    def sidecar_port(self, service_id: str) -> int:
-        """A port for a sidecar: the one that it has, or the lowest free one of the range; 0 when none is left."""
-        known = self.local.services.get(service_id)
-        low, high = self.config.ports.sidecar_min_port, self.config.ports.sidecar_max_port
-        if known is not None and low <= known.port <= high:
-            return known.port
-        used = {service.port for service in self.local.services.values()}
-        return next((port for port in range(low, high + 1) if port not in used), 0)
-
-    def add_service(self, part: Expanded, replace_checks: bool, persist: bool = True) -> None:
-        """Add or replace a service with the checks of its definition."""
-        service = part.service
-        if replace_checks:
-            keep = {check.check_id for check, _ in part.checks}
-            for check in self.local.checks_of(service.id):
-                if check.check_id not in keep:
-                    self.remove_check(check.check_id)
-        self.local.put_service(service, persist)
-        for check, definition in part.checks:
-            self.add_check(check, definition, persist)
-
-    def remove_service(self, service_id: str) -> None:
-        """Remove a service, its checks, and the sidecar that came with it."""
-        for check in self.local.checks_of(service_id):
-            self.remove_check(check.check_id)
-        self.local.remove_service(service_id)
-        sidecar = self.local.services.get(f"{service_id}-sidecar-proxy")
-        if sidecar is not None and sidecar.proxy.destination_service_id == service_id:
-            self.remove_service(sidecar.id)
-
-    def add_check(self, check: HealthCheck, definition: CheckType, persist: bool = True) -> None:
-        """Add or replace a check and run it; a check that was there keeps its status and output."""
-        old = self.local.checks.get(check.check_id)
-        if old is not None and not definition.status:
-            check = msgspec.structs.replace(check, status=old.status, output=old.output)
-        self.local.put_check(check, definition, persist)
-        self.checks.add(check.check_id, definition, check.status)
-
-    def remove_check(self, check_id: str) -> None:
-        """Stop and remove a check."""
-        self.checks.remove(check_id)
-        self.local.remove_check(check_id)
-
-    def _check_result(self, check_id: str, status: str, output: str) -> None:
-        if self.config.discard_check_output:
-            output = ""
-        self.local.update_check(check_id, status, output)
-        definition = self.local.definitions.get(check_id)
-        check = self.local.checks.get(check_id)
-        if definition is None or check is None or definition.deregister_critical_service_after <= 0:
-            return
-        if status != "critical":
-            self._critical_since.pop(check_id, None)
-            return
-        since = self._critical_since.setdefault(check_id, time.monotonic())
-        limit = max(60.0, definition.deregister_critical_service_after / 1e9)
-        if check.service_id and time.monotonic() - since > limit:
-            log.info("Check for service has been critical for too long, deregistering: %s", check.service_id)
-            self._critical_since.pop(check_id, None)
-            self.remove_service(check.service_id)
-
-    def _last_output(self, check_id: str) -> str:
-        check = self.local.checks.get(check_id)
-        return check.output if check else ""
-
-    def _aliased(self, check: CheckType) -> list[HealthCheck] | None:
-        if check.alias_node and check.alias_node != self.config.node_name:
-            return []
-        if check.alias_service and check.alias_service not in self.local.services:
-            return None
-        found = self.local.checks_of(check.alias_service)
-        return [*found, *(self.local.checks_of("") if not check.alias_service else [])]
-
-    def maintenance(self, service_id: str, enable: bool, reason: str) -> None:
-        """Take a service ("" for the node) out of discovery, or back."""
-        check_id = f"_service_maintenance:{service_id}" if service_id else "_node_maintenance"
-        what = "service" if service_id else "node"
-        if not enable:
-            if check_id in self.local.checks:
-                self.local.remove_check(check_id)
-            return
-        if check_id in self.local.checks:
-            return
-        owner = self.local.services.get(service_id)
-        default = f"Maintenance mode is enabled for this {what}, but no reason was provided. This is a default message."
-        check = HealthCheck(
-            node=self.config.node_name,
-            check_id=check_id,
-            name="Service Maintenance Mode" if service_id else "Node Maintenance Mode",
-            status="critical",
-            notes=reason or default,
-            service_id=service_id,
-            service_name=owner.service if owner else "",
-            service_tags=list(owner.tags or ()) if owner else [],
-            type="maintenance",
-        )
-        self.local.put_check(check, None)
-
-    @property
-    def _critical_since(self) -> dict[str, float]:
-        found: dict[str, float] = self.__dict__.setdefault("critical_since", {})
-        return found
-
-    def filtered(self, expression: str, cls: Any, rows: dict[str, Any], shown: dict[str, Any]) -> dict[str, Any]:
-        """The shown rows whose struct passes a filter expression."""
-        from agent.http.routing import HttpError
-        from model.filter import BAD_FILTER, FilterError, compile_filter, is_expression
-
-        try:
-            passes = compile_filter(expression, cls)
-        except FilterError as error:
-            # Of checks Consul judges the selectors only as it meets the first one, so without the introduction.
-            late = cls is HealthCheck and is_expression(expression)
-            raise HttpError(500, str(error) if late else f"{BAD_FILTER}{error}") from None
-        return {key: value for key, value in shown.items() if passes(rows[key])}
-
     # Reload
 
     async def _reload_logged(self) -> None:
@@ -514,167 +363,17 @@ class Agent:
         if config.log_level not in LEVELS:
             return f"log_level: unknown level {config.log_level}"
         log.info("Reloading configuration...")
-        before, checks_before = set(self.local.from_files), set(self.local.checks_from_files)
-        self.local.from_files.clear()
-        self.local.checks_from_files.clear()
         try:
-            self._load_from_files(config)
+            self.registrations.reload(
+                msgspec.structs.replace(self.config, services=config.services, checks=config.checks)
+            )
         except (DefinitionError, JsonError) as error:
             return str(error)
-        for service_id in before - self.local.from_files:
-            if service_id in self.local.services:
-                self.remove_service(service_id)
-        for check_id in checks_before - self.local.checks_from_files:
-            if check_id in self.local.checks:
-                self.remove_check(check_id)
         self.config = msgspec.structs.replace(self.config, dns=config.dns, recursors=config.recursors)
         if self.dns is not None:
             self.dns.reload(self.config)
         set_level(config.log_level)
         return ""
-
-    # What can be seen
-
-    def version(self) -> dict[str, str]:
-        """The version, as /v1/agent/version shows it."""
-        return {
-            "SHA": "",
-            "BuildDate": "1970-01-01T00:00:01Z",
-            "HumanVersion": CONSUL_VERSION,
-            "FIPS": "",
-            "Lictor": VERSION,
-        }
-
-    def describe(self) -> dict[str, Any]:
-        """/v1/agent/self."""
-        from agent.http.agent_api import shown_member
-
-        config = self.config
-        member = next((one for one in self.delegate.members() if one.name == config.node_name), None)
-        return {
-            "Config": {
-                "Datacenter": config.datacenter,
-                "PrimaryDatacenter": config.primary_datacenter or config.datacenter,
-                "NodeName": config.node_name,
-                "NodeID": self.node_id,
-                "Revision": "",
-                "Server": config.server,
-                "Version": CONSUL_VERSION,
-                "BuildDate": "1970-01-01T00:00:01Z",
-            },
-            "DebugConfig": self._debug_config(),
-            "Coord": {"Adjustment": 0, "Error": 1.5, "Height": 0.00001, "Vec": [0] * 8},
-            "Member": shown_member(member) if member is not None else {},
-            "Stats": self.stats(),
-            "Meta": {**config.node_meta, "consul-network-segment": ""},
-            "xDS": {"SupportedProxies": {}, "Port": config.ports.grpc, "Ports": {"Plaintext": -1, "TLS": -1}},
-        }
-
-    def _debug_config(self) -> dict[str, Any]:
-        """The configuration with Go's names, without secrets."""
-        config = self.config
-        ports = config.ports
-        return {
-            "AdvertiseAddrLAN": config.advertise_addr,
-            "AdvertiseAddrWAN": config.advertise_addr,
-            "BindAddr": config.bind_addr,
-            "Bootstrap": config.bootstrap and not config.dev,
-            "BootstrapExpect": config.bootstrap_expect,
-            "ClientAddrs": config.client_addrs,
-            "ConnectEnabled": config.connect_enabled,
-            "DNSAddrs": [f"{net}://{host}:{ports.dns}" for host in config.dns_addrs for net in ("tcp", "udp")],
-            "DNSDomain": config.domain,
-            "DNSPort": ports.dns,
-            "DataDir": config.data_dir,
-            "Datacenter": config.datacenter,
-            "DevMode": config.dev,
-            "EnableDebug": config.enable_debug,
-            "EnableLocalScriptChecks": config.enable_local_script_checks,
-            "EnableRemoteScriptChecks": config.enable_script_checks,
-            "HTTPAddrs": [f"tcp://{host}:{ports.http}" for host in config.http_addrs],
-            "HTTPPort": ports.http,
-            "LeaveOnTerm": config.leave_on_terminate,
-            "NodeID": self.node_id,
-            "NodeMeta": config.node_meta,
-            "NodeName": config.node_name,
-            "PrimaryDatacenter": config.primary_datacenter or config.datacenter,
-            "RetryJoinLAN": config.retry_join,
-            "SerfPortLAN": ports.serf_lan,
-            "SerfPortWAN": ports.serf_wan,
-            "ServerMode": config.server,
-            "ServerPort": ports.server,
-            "SkipLeaveOnInt": config.skip_leave_on_interrupt,
-            "UIConfig": {"Enabled": config.ui, "ContentPath": config.ui_path},
-            "Version": CONSUL_VERSION,
-        }
-
-    def stats(self) -> dict[str, dict[str, str]]:
-        """Sections of figures, as `info` shows them."""
-        local = self.local
-        return {
-            "agent": {
-                "check_monitors": "0",
-                "check_ttls": str(sum(self.checks.is_ttl(check_id) for check_id in local.checks)),
-                "checks": str(len(local.checks)),
-                "services": str(len(local.services)),
-            },
-            "build": {"prerelease": "", "revision": "", "version": CONSUL_VERSION, "version_metadata": ""},
-            **self.delegate.stats(),
-            "runtime": {
-                "arch": platform.machine(),
-                "cpu_count": str(os.cpu_count()),
-                "os": platform.system().lower(),
-                "version": f"python{platform.python_version()}",
-            },
-        }
-
-    def host_info(self) -> dict[str, Any]:
-        """The machine, as /v1/agent/host shows it."""
-        pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-        free = os.sysconf("SC_AVPHYS_PAGES") * size
-        return {
-            "Memory": {"total": pages * size, "available": free, "used": pages * size - free},
-            "CPU": [{"cpu": number} for number in range(os.cpu_count() or 1)],
-            "Host": {
-                "hostname": platform.node(),
-                "os": platform.system().lower(),
-                "platform": platform.platform(),
-                "kernelVersion": platform.release(),
-                "kernelArch": platform.machine(),
-            },
-            "Disk": None,
-            "CollectionTime": time.time_ns(),
-            "Errors": None,
-        }
-
-    def metrics(self, prometheus: bool, pretty: bool) -> ApiResponse:
-        """Figures about this agent."""
-        gauges = [
-            ("consul_runtime_uptime_seconds", time.time() - self.started_at),
-            ("consul_agent_services", float(len(self.local.services))),
-            ("consul_agent_checks", float(len(self.local.checks))),
-            ("consul_serf_members", float(len(self.delegate.members()))),
-        ]
-        if isinstance(self.delegate, Server):
-            raft = self.delegate.raft
-            gauges += [
-                ("consul_raft_applied_index", float(raft.applied_index)),
-                ("consul_server_isLeader", float(raft.is_leader)),
-                ("consul_rpc_queries_blocking", float(self.delegate.fsm.store.watches.waiting)),
-            ]
-        if prometheus:
-            registry: Registry = CollectorRegistry()
-            for name, value in gauges:
-                Gauge(name, name.replace("_", " "), registry=registry).set(value)
-            return ApiResponse(generate_latest(registry), 200, "text/plain; version=0.0.4; charset=utf-8")
-        body = {
-            "Timestamp": time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", time.gmtime()),
-            "Gauges": [{"Name": name.replace("_", "."), "Value": value, "Labels": {}} for name, value in gauges],
-            "Points": [],
-            "Counters": [],
-            "Samples": [],
-        }
-        return ApiResponse(encode_json(body, pretty), 200, JSON)
 
 
 def _port_text(error: OSError, what: str, where: str) -> str:

@@ -88,8 +88,10 @@ def _show_maintenance(api: Api) -> int:
 
 def validate(flags: Flags) -> int:
     """Check configuration files."""
-    from agent.config.load import Reader, build, merge, read_sources
+    from agent.config.build import build
+    from agent.config.reader import Reader
     from agent.config.settings import ConfigError
+    from agent.config.sources import merge, read_sources
 
     if not flags.arguments:
         return fail("Must specify at least one config file or directory")

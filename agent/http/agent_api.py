@@ -5,10 +5,12 @@ import hashlib
 from typing import Any
 
 from agent.definitions import PROXY_KINDS, STATUSES, DefinitionError, check_of, expand, validate_check
+from agent.describe import describe, host_info, shown_member, version_info
 from agent.http.described import DC, FILTER, HASH, INDEX, NOTE, WAIT, Operation, Param, Raw
 from agent.http.routing import JSON, TEXT, ApiRequest, ApiResponse, HttpError, route
-from gossip.core import Member
+from agent.metrics import metrics_answer
 from gossip.driver import JoinError
+from model.filter import BAD_FILTER, FilterError, compile_filter, is_expression
 from model.gojson import encode_json, to_json
 from model.structs.catalog import CheckType, HealthCheck, NodeService, ServiceDefinition, ServiceID
 from model.structs.catalog_rpc import EventFireRequest
@@ -82,40 +84,33 @@ def _shown_proxy(service: NodeService) -> dict[str, Any]:
     return proxy
 
 
+def filtered(expression: str, cls: Any, rows: dict[str, Any], shown: dict[str, Any]) -> dict[str, Any]:
+    """The shown rows whose struct passes a filter expression."""
+    try:
+        passes = compile_filter(expression, cls)
+    except FilterError as error:
+        # Of checks Consul judges the selectors only as it meets the first one, so without the introduction.
+        late = cls is HealthCheck and is_expression(expression)
+        raise HttpError(500, str(error) if late else f"{BAD_FILTER}{error}") from None
+    return {key: value for key, value in shown.items() if passes(rows[key])}
+
+
 @route("GET", "/v1/agent/self", Operation(answer=dict[str, Any]))
 async def myself(request: ApiRequest) -> Any:
     """What this agent is and how it is configured."""
-    return request.agent.describe()
+    return describe(request.agent)
 
 
 @route("GET", "/v1/agent/version", Operation(answer=dict[str, str]))
 async def version(request: ApiRequest) -> Any:
     """The version."""
-    return request.agent.version()
+    return version_info()
 
 
 @route("GET", "/v1/agent/host", Operation(answer=dict[str, Any]))
 async def host(request: ApiRequest) -> Any:
     """The machine."""
-    return request.agent.host_info()
-
-
-def shown_member(member: Member) -> dict[str, Any]:
-    """A member as the API shows it."""
-    low, high, current, delegate_low, delegate_high, delegate_current = member.versions
-    return {
-        "Name": member.name,
-        "Addr": member.address,
-        "Port": member.port,
-        "Tags": member.tags,
-        "Status": int(member.status),
-        "ProtocolMin": low,
-        "ProtocolMax": high,
-        "ProtocolCur": current,
-        "DelegateMin": delegate_low,
-        "DelegateMax": delegate_high,
-        "DelegateCur": delegate_current,
-    }
+    return host_info()
 
 
 @route(
@@ -183,7 +178,7 @@ async def reload(request: ApiRequest) -> ApiResponse:
 )
 async def metrics(request: ApiRequest) -> ApiResponse:
     """Figures, as JSON or in Prometheus' format."""
-    return request.agent.metrics(prometheus=request.param("format") == "prometheus", pretty=request.pretty)
+    return metrics_answer(request.agent, prometheus=request.param("format") == "prometheus", pretty=request.pretty)
 
 
 # Services
@@ -195,7 +190,7 @@ async def services(request: ApiRequest) -> Any:
     agent = request.agent
     shown = {key: shown_service(one, agent.config.datacenter) for key, one in sorted(agent.local.services.items())}
     if request.has("filter"):
-        shown = agent.filtered(request.param("filter"), NodeService, agent.local.services, shown)
+        shown = filtered(request.param("filter"), NodeService, agent.local.services, shown)
     return shown
 
 
@@ -235,12 +230,14 @@ async def register_service(request: ApiRequest) -> ApiResponse:
     definition = await request.body(ServiceDefinition, style="agent")
     agent = request.agent
     try:
-        parts = expand(definition, agent.config.node_name, agent.config.enable_script_checks, agent.sidecar_port)
+        parts = expand(
+            definition, agent.config.node_name, agent.config.enable_script_checks, agent.registrations.sidecar_port
+        )
     except DefinitionError as error:
         raise HttpError(error.status, str(error)) from None
     replace = request.has("replace-existing-checks") and request.param("replace-existing-checks") not in _FALSE
     for part in parts:
-        agent.add_service(part, replace_checks=replace)
+        agent.registrations.add_service(part, replace_checks=replace)
     return ApiResponse()
 
 
@@ -251,7 +248,7 @@ async def deregister_service(request: ApiRequest) -> ApiResponse:
     """Remove a service, its checks and its sidecar."""
     if request.rest not in request.agent.local.services:
         raise HttpError(404, _unknown("service", request.rest))
-    request.agent.remove_service(request.rest)
+    request.agent.registrations.remove_service(request.rest)
     return ApiResponse()
 
 
@@ -280,14 +277,14 @@ async def service_maintenance(request: ApiRequest) -> ApiResponse:
     agent = request.agent
     if request.rest not in agent.local.services:
         raise HttpError(404, _unknown("service", request.rest))
-    agent.maintenance(request.rest, enable, request.param("reason"))
+    agent.registrations.maintenance(request.rest, enable, request.param("reason"))
     return ApiResponse()
 
 
 @route("PUT", "/v1/agent/maintenance", Operation(query=(ENABLE, REASON)))
 async def node_maintenance(request: ApiRequest) -> ApiResponse:
     """Take this node out of discovery for a while, or back."""
-    request.agent.maintenance("", _flag(request, "enable"), request.param("reason"))
+    request.agent.registrations.maintenance("", _flag(request, "enable"), request.param("reason"))
     return ApiResponse()
 
 
@@ -300,7 +297,7 @@ async def checks(request: ApiRequest) -> Any:
     agent = request.agent
     shown = {key: to_json(one) for key, one in sorted(agent.local.checks.items())}
     if request.has("filter"):
-        shown = agent.filtered(request.param("filter"), HealthCheck, agent.local.checks, shown)
+        shown = filtered(request.param("filter"), HealthCheck, agent.local.checks, shown)
     return shown
 
 
@@ -328,7 +325,7 @@ async def register_check(request: ApiRequest) -> ApiResponse:
         owner = agent.local.services.get(definition.service_id)
         if owner is None:
             raise HttpError(404, f'ServiceID "{definition.service_id}" does not exist')
-    agent.add_check(check_of(base, agent.config.node_name, owner, check_id, definition.name), base)
+    agent.registrations.add_check(check_of(base, agent.config.node_name, owner, check_id, definition.name), base)
     return ApiResponse()
 
 
@@ -337,7 +334,7 @@ async def deregister_check(request: ApiRequest) -> ApiResponse:
     """Remove a check."""
     if request.rest not in request.agent.local.checks:
         raise HttpError(404, _unknown("check", request.rest))
-    request.agent.remove_check(request.rest)
+    request.agent.registrations.remove_check(request.rest)
     return ApiResponse()
 
 

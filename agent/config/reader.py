@@ -1,0 +1,101 @@
+"""Typed access to merged settings."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from agent.config.settings import ConfigError
+from agent.config.sources import section_of
+from model.durations import SECOND, DurationError, parse_duration
+
+
+class Reader:
+    """Typed access to merged settings; errors name the key."""
+
+    def __init__(self, values: Mapping[str, Any], path: str = "") -> None:
+        self._values = values
+        self._path = path
+
+    def _get(self, key: str) -> Any:
+        return self._values.get(key)
+
+    def _wrong(self, key: str, wanted: str) -> ConfigError:
+        return ConfigError(f"{self._path}{key}: expected {wanted}, got {self._get(key)!r}")
+
+    def text(self, key: str, default: str = "") -> str:
+        """A text."""
+        value = self._get(key)
+        if value is None:
+            return default
+        if isinstance(value, bool | dict | list):
+            raise self._wrong(key, "text")
+        return str(value)
+
+    def flag(self, key: str, default: bool = False) -> bool:
+        """A boolean."""
+        value = self._get(key)
+        if value is None:
+            return default
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value.lower() in ("true", "false"):
+            return value.lower() == "true"
+        raise self._wrong(key, "true or false")
+
+    def number(self, key: str, default: int = 0) -> int:
+        """An integer."""
+        value = self._get(key)
+        if value is None:
+            return default
+        if isinstance(value, str) and re.fullmatch(r"-?\d+", value):
+            return int(value)
+        if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+            raise self._wrong(key, "a number")
+        return int(value)
+
+    def seconds(self, key: str, default: float = 0.0) -> float:
+        """A duration, as text or as nanoseconds."""
+        value = self._get(key)
+        if value is None:
+            return default
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value / SECOND
+        try:
+            return parse_duration(str(value)) / SECOND
+        except DurationError:
+            raise ConfigError(f"{self._path}{key}: invalid duration: {value}: {_reason(value)}") from None
+
+    def texts(self, key: str) -> list[str]:
+        """A list of texts."""
+        value = self._get(key)
+        if value is None:
+            return []
+        if isinstance(value, str):
+            return [value]
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise self._wrong(key, "a list of texts")
+        return list(value)
+
+    def mapping(self, key: str) -> dict[str, Any]:
+        """A map."""
+        value = self._get(key)
+        return section_of(value) if value is not None else {}
+
+    def stanzas(self, key: str) -> list[dict[str, Any]]:
+        """A list of maps."""
+        value = self._get(key) or []
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            raise self._wrong(key, "a list of definitions")
+        return list(value)
+
+    def section(self, key: str) -> "Reader":
+        """The settings below a key."""
+        return Reader(self.mapping(key), f"{self._path}{key}.")
+
+
+def _reason(value: Any) -> str:
+    try:
+        parse_duration(str(value))
+    except DurationError as error:
+        return str(error)
+    return ""

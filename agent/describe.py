@@ -1,0 +1,145 @@
+"""What an agent says of itself: its configuration without secrets, figures, and the machine below it."""
+
+import os
+import platform
+import time
+from typing import TYPE_CHECKING, Any
+
+from agent.version import CONSUL_VERSION, VERSION
+from gossip.core import Member
+
+if TYPE_CHECKING:
+    from agent.agent import Agent
+
+
+def version_info() -> dict[str, str]:
+    """The version, as /v1/agent/version shows it."""
+    return {
+        "SHA": "",
+        "BuildDate": "1970-01-01T00:00:01Z",
+        "HumanVersion": CONSUL_VERSION,
+        "FIPS": "",
+        "Lictor": VERSION,
+    }
+
+
+def shown_member(member: Member) -> dict[str, Any]:
+    """A member as the API shows it."""
+    low, high, current, delegate_low, delegate_high, delegate_current = member.versions
+    return {
+        "Name": member.name,
+        "Addr": member.address,
+        "Port": member.port,
+        "Tags": member.tags,
+        "Status": int(member.status),
+        "ProtocolMin": low,
+        "ProtocolMax": high,
+        "ProtocolCur": current,
+        "DelegateMin": delegate_low,
+        "DelegateMax": delegate_high,
+        "DelegateCur": delegate_current,
+    }
+
+
+def describe(agent: "Agent") -> dict[str, Any]:
+    """/v1/agent/agent."""
+    config = agent.config
+    member = next((one for one in agent.delegate.members() if one.name == config.node_name), None)
+    return {
+        "Config": {
+            "Datacenter": config.datacenter,
+            "PrimaryDatacenter": config.primary_datacenter or config.datacenter,
+            "NodeName": config.node_name,
+            "NodeID": agent.node_id,
+            "Revision": "",
+            "Server": config.server,
+            "Version": CONSUL_VERSION,
+            "BuildDate": "1970-01-01T00:00:01Z",
+        },
+        "DebugConfig": _debug_config(agent),
+        "Coord": {"Adjustment": 0, "Error": 1.5, "Height": 0.00001, "Vec": [0] * 8},
+        "Member": shown_member(member) if member is not None else {},
+        "Stats": stats(agent),
+        "Meta": {**config.node_meta, "consul-network-segment": ""},
+        "xDS": {"SupportedProxies": {}, "Port": config.ports.grpc, "Ports": {"Plaintext": -1, "TLS": -1}},
+    }
+
+
+def _debug_config(agent: "Agent") -> dict[str, Any]:
+    """The configuration with Go's names, without secrets."""
+    config = agent.config
+    ports = config.ports
+    return {
+        "AdvertiseAddrLAN": config.advertise_addr,
+        "AdvertiseAddrWAN": config.advertise_addr,
+        "BindAddr": config.bind_addr,
+        "Bootstrap": config.bootstrap and not config.dev,
+        "BootstrapExpect": config.bootstrap_expect,
+        "ClientAddrs": config.client_addrs,
+        "ConnectEnabled": config.connect_enabled,
+        "DNSAddrs": [f"{net}://{host}:{ports.dns}" for host in config.dns_addrs for net in ("tcp", "udp")],
+        "DNSDomain": config.domain,
+        "DNSPort": ports.dns,
+        "DataDir": config.data_dir,
+        "Datacenter": config.datacenter,
+        "DevMode": config.dev,
+        "EnableDebug": config.enable_debug,
+        "EnableLocalScriptChecks": config.enable_local_script_checks,
+        "EnableRemoteScriptChecks": config.enable_script_checks,
+        "HTTPAddrs": [f"tcp://{host}:{ports.http}" for host in config.http_addrs],
+        "HTTPPort": ports.http,
+        "LeaveOnTerm": config.leave_on_terminate,
+        "NodeID": agent.node_id,
+        "NodeMeta": config.node_meta,
+        "NodeName": config.node_name,
+        "PrimaryDatacenter": config.primary_datacenter or config.datacenter,
+        "RetryJoinLAN": config.retry_join,
+        "SerfPortLAN": ports.serf_lan,
+        "SerfPortWAN": ports.serf_wan,
+        "ServerMode": config.server,
+        "ServerPort": ports.server,
+        "SkipLeaveOnInt": config.skip_leave_on_interrupt,
+        "UIConfig": {"Enabled": config.ui, "ContentPath": config.ui_path},
+        "Version": CONSUL_VERSION,
+    }
+
+
+def stats(agent: "Agent") -> dict[str, dict[str, str]]:
+    """Sections of figures, as `info` shows them."""
+    local = agent.local
+    return {
+        "agent": {
+            "check_monitors": "0",
+            "check_ttls": str(sum(agent.checks.is_ttl(check_id) for check_id in local.checks)),
+            "checks": str(len(local.checks)),
+            "services": str(len(local.services)),
+        },
+        "build": {"prerelease": "", "revision": "", "version": CONSUL_VERSION, "version_metadata": ""},
+        **agent.delegate.stats(),
+        "runtime": {
+            "arch": platform.machine(),
+            "cpu_count": str(os.cpu_count()),
+            "os": platform.system().lower(),
+            "version": f"python{platform.python_version()}",
+        },
+    }
+
+
+def host_info() -> dict[str, Any]:
+    """The machine, as /v1/agent/host shows it."""
+    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    free = os.sysconf("SC_AVPHYS_PAGES") * size
+    return {
+        "Memory": {"total": pages * size, "available": free, "used": pages * size - free},
+        "CPU": [{"cpu": number} for number in range(os.cpu_count() or 1)],
+        "Host": {
+            "hostname": platform.node(),
+            "os": platform.system().lower(),
+            "platform": platform.platform(),
+            "kernelVersion": platform.release(),
+            "kernelArch": platform.machine(),
+        },
+        "Disk": None,
+        "CollectionTime": time.time_ns(),
+        "Errors": None,
+    }
