@@ -169,7 +169,8 @@ async def test_a_head_or_body_in_pieces_is_answered() -> None:
         writer.write(PLAIN[:20])
         await asyncio.sleep(0.05)
         writer.write(PLAIN[20:])
-        assert await answer(reader) == b"aiohttp /v1/kv/a?raw "
+        assert await answer(reader) == b"GET /v1/kv/a?raw "
+        assert application.by_aiohttp == 0
 
 
 async def test_answers_are_compressed_and_streamed_as_asked() -> None:
