@@ -34,7 +34,7 @@ class Clients:
         self._open: Counter[str] = Counter()
 
     def came(self, address: str) -> bool:
-        """Count a connection; says whether it is within the limit. Clients without an address (unix) are not counted."""
+        """Count a connection; says whether it is within the limit. Who has no address (unix) is not counted."""
         if not address:
             return True
         self._open[address] += 1
