@@ -134,7 +134,7 @@ def _interface(where: str, merged: Mapping[str, Any], own: Mapping[str, Any]) ->
     certificate, key = text("cert_file"), text("key_file")
     if bool(certificate) != bool(key) and where != "tls.grpc.":  # Nothing is served there yet.
         given, missing = ("cert_file", "key_file") if certificate else ("key_file", "cert_file")
-        raise ConfigError(f"{path(given)}{given} needs {where}{missing} beside it: a certificate and its key go together")
+        raise ConfigError(f"{path(given)}{given} needs {where}{missing} beside it: both belong together")
     return TlsInterface(
         ca_file=text("ca_file"),
         ca_path=text("ca_path"),
