@@ -21,7 +21,9 @@ def https_context(config: Config) -> ssl.SSLContext:
     settings = config.tls.https
     if not settings.cert_file:
         raise ConfigError("ports.https: HTTPS needs a certificate: set tls.https.cert_file and tls.https.key_file")
-    return _accepting("tls.https.", settings)
+    context = _accepting("tls.https.", settings)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 def rpc_rules(config: Config) -> Rules:

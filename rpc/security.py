@@ -47,5 +47,3 @@ class Security:
 
 def _names(certificate: object) -> list[tuple[str, str]]:
     return list(certificate.get("subjectAltName", ())) if isinstance(certificate, dict) else []
-
-

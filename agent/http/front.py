@@ -182,8 +182,12 @@ class Front(asyncio.Protocol):
         clients = self._doors.clients
         within = clients.within(self._remote) if self._counted else clients.came(self._remote)
         if not within:
-            log.warning("refused a connection from %s: it has too many", self._remote)
-            self._refuse(TOO_MANY)
+            log.debug("refused a connection from %s: it has too many", self._remote)
+            if clients.flooded(self._remote):
+                self._refused = True
+                self._transport.abort()
+            else:
+                self._refuse(TOO_MANY)
             return
         self._doors.open.add(self)
         self._expect(self._doors.times.idle)

@@ -9,12 +9,14 @@ import html
 import ipaddress
 import logging
 import posixpath
+import ssl
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
 
+from agent.config.settings import Limits
 from agent.http import (
     agent_api,
     catalog,
@@ -35,6 +37,7 @@ from agent.http import (
 )
 from agent.http.clients import Clients, accepts_gzip
 from agent.http.front import Doors, Incoming, Outgoing
+from agent.http.listening import Listening
 from agent.http.routing import JSON, ROUTES, TEXT, ApiRequest, ApiResponse, HttpError, missing_slash_paths
 from model.errors import ACL_NOT_FOUND, PERMISSION_DENIED, RATE_LIMITED, RpcError
 from model.gojson import encode_json
@@ -77,27 +80,31 @@ class HttpServer:
             lingering_time=2.0,
         )
         self._doors = Doors(self.respond, _within_limit, self._aiohttp, self._max_head, self.clients)
-        self._listeners: list[asyncio.Server] = []
+        self._listening = Listening(self._doors, agent.config.unix_sockets)
+        self._context: ssl.SSLContext | None = None
         self._redirects = missing_slash_paths(ROUTES)
         http = agent.config.http
         self._blocked = tuple(http.block_endpoints)
         self._networks = [ipaddress.ip_network(text, strict=False) for text in http.allow_write_http_from]
         self._headers = dict(http.response_headers)
 
-    async def start(self, addresses: list[str], port: int) -> None:
-        """Listen. Raises OSError when the port is in use."""
-        loop = asyncio.get_running_loop()
-        for address in addresses:
-            if address.startswith("unix://"):
-                listener = await loop.create_unix_server(self._doors, address[len("unix://") :], backlog=1024)
-            else:
-                listener = await loop.create_server(self._doors, address, port, backlog=1024)
-            self._listeners.append(listener)
+    async def listen(self, address: str, port: int, secure: bool = False) -> None:
+        """Listen at an address, or at `unix://PATH`. Raises OSError when that is impossible."""
+        await self._listening.listen(address, port, self._tls_context if secure else None)
+
+    def apply(self, limits: Limits, context: ssl.SSLContext | None) -> None:
+        """Take over limits, and the certificate of HTTPS, for connections that come from now on."""
+        self.clients.limit = limits.http_max_conns_per_client
+        self._listening.handshake_timeout = limits.https_handshake_timeout
+        self._context = context
+
+    def _tls_context(self) -> ssl.SSLContext:
+        assert self._context is not None
+        return self._context
 
     async def stop(self) -> None:
-        """Close the port; answers under way get a moment."""
-        for listener in self._listeners:
-            listener.close()
+        """Close the ports; answers under way get a moment."""
+        self._listening.close()
         self._aiohttp.pre_shutdown()
         await asyncio.gather(self._doors.close(SHUTDOWN_TIMEOUT), self._aiohttp.shutdown(SHUTDOWN_TIMEOUT))
 

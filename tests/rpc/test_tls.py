@@ -168,7 +168,8 @@ async def test_who_says_nothing_or_rubbish_is_disconnected(tmp_path: Path) -> No
     async with serving(tmp_path) as port:
         port.security.handshake_timeout = 0.3
         host, _, number = port.address.partition(":")
-        for words in (b"", b"\x03", b"\x03\x16\x03\x01", b"\x03GET / HTTP/1.1\r\n\r\n", b"\x06", b"\x07", b"\x16\x03\x01"):
+        tls = (b"\x03", b"\x03\x16\x03\x01", b"\x03GET / HTTP/1.1\r\n\r\n")
+        for words in (b"", *tls, b"\x06", b"\x07", b"\x16\x03\x01"):
             reader, writer = await asyncio.open_connection(host, int(number))
             writer.write(words)
             with contextlib.suppress(ConnectionError):
