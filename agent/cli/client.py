@@ -5,13 +5,13 @@ import http.client
 import json
 import os
 import socket
-import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from agent.cli.flags import Flags
+from agent.cli.secure import SecureConnection, TlsOptions, tls_options, tls_problem
 
 TIMEOUT = 660.0
 
@@ -78,19 +78,14 @@ class Api:
         host, port = parts.hostname or "127.0.0.1", parts.port
         if parts.scheme != "https":
             return http.client.HTTPConnection(host, port or 80, timeout=TIMEOUT)
-        context = ssl.create_default_context(
-            cafile=self._flags.values.get("ca-file") or self._env.get("CONSUL_CACERT") or None,
-            capath=self._flags.values.get("ca-path") or self._env.get("CONSUL_CAPATH") or None,
-        )
-        certificate = self._flags.values.get("client-cert") or self._env.get("CONSUL_CLIENT_CERT")
-        if certificate:
-            context.load_cert_chain(
-                certificate, self._flags.values.get("client-key") or self._env.get("CONSUL_CLIENT_KEY") or None
-            )
-        if self._env.get("CONSUL_HTTP_SSL_VERIFY", "").lower() in ("0", "false"):
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return http.client.HTTPSConnection(host, port or 443, timeout=TIMEOUT, context=context)
+        return SecureConnection(host, port or 443, TIMEOUT, self.tls())
+
+    def tls(self) -> TlsOptions:
+        """How HTTPS is spoken. Raises ApiError when files cannot be used."""
+        try:
+            return tls_options(self._flags.values, self._env)
+        except ValueError as error:
+            raise ApiError(str(error)) from None
 
     def request(
         self, method: str, path: str, params: Mapping[str, Any] | None = None, body: bytes | None = None
@@ -123,6 +118,9 @@ class Api:
             connection.request(method, url, body=body, headers=headers)
             yield connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
+            problem = tls_problem(error) if isinstance(error, OSError) else ""
+            if problem:
+                raise ApiError(f'{method.capitalize()} "{self.base}{url}": {problem}') from None
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             text = f'{method.capitalize()} "{self.base}{url}": dial tcp {self._parts.netloc}: connect: {reason.lower()}'
             raise ApiError(text) from None

@@ -9,6 +9,7 @@ from agent.cli.access_table import ACCESS
 from agent.cli.client import ApiError
 from agent.cli.flags import HTTP_FLAGS, RAW, Command, Flag, Flags, Usage, help_of, parse
 from agent.cli.operating import OPERATING
+from agent.cli.tls_table import TLS
 
 F = Flag
 COMMANDS: dict[str, Command] = {
@@ -246,6 +247,7 @@ COMMANDS: dict[str, Command] = {
     ),
     **ACCESS,
     **OPERATING,
+    **TLS,
 }
 """All commands by name."""
 
