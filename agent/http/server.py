@@ -118,6 +118,8 @@ class HttpServer:
     async def _attended(self, request: web.BaseRequest) -> web.StreamResponse:
         if sum(len(name) + len(value) + 4 for name, value in request.raw_headers) > self._max_head:
             return _ended_with(431, "431 Request Header Fields Too Large")
+        if request.version not in ((1, 0), (1, 1)):
+            return _ended_with(505, "505 HTTP Version Not Supported")
         expect = request.headers.get("Expect", "")
         if expect and expect.lower() != "100-continue":
             return _ended_with(417, f"417 Expectation Failed: only 100-continue can be expected, not {expect[:64]!r}")
