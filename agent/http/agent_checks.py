@@ -74,7 +74,7 @@ def _tell(request: ApiRequest, status: str, output: str) -> ApiResponse:
         raise HttpError(404, unknown("check", check_id))
     if not agent.checks.is_ttl(check_id):
         raise HttpError(500, f'CheckID "{check_id}" does not have associated TTL')
-    agent.checks.told(check_id, status, output)
+    agent.registrations.told(check_id, status, output)
     return ApiResponse()
 
 
