@@ -170,10 +170,11 @@ class DockerEngine:
             for kind, pipe in ((1, process.stdout), (2, process.stderr)):
                 while chunk := await pipe.read(1000):
                     await answer.write(bytes((kind, 0, 0, 0)) + len(chunk).to_bytes(4, "big") + chunk)
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            raise
         finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
             state["code"] = await asyncio.shield(process.wait())
         await answer.write_eof()
         return answer
