@@ -29,6 +29,7 @@ from agent.leaf import LeafCertificates
 from agent.local import LocalState
 from agent.logs import LEVELS, set_level
 from agent.proxy_state import ProxyStates
+from agent.registrations import RELOADED as RELOADED_FOR_CHECKS
 from agent.registrations import Registrations
 from agent.remote_exec import RemoteExec
 from agent.version import CONSUL_VERSION
@@ -99,6 +100,7 @@ class Agent:
             await self.stop()
             raise StartError(f"failed to register a service or check: {error}") from None
         self.local.start()
+        self._spawn(self.registrations.reap())
         if self.config.retry_join or self.config.start_join:
             self._spawn(self._join())
         if self.config.config_entries and self.delegate.is_server:
@@ -205,8 +207,8 @@ class Agent:
             tagged_addresses={"lan": address, f"lan_{family}": address, "wan": address, f"wan_{family}": address},
             meta={**config.node_meta, "consul-network-segment": ""},
         )
-        self.local = LocalState(self.delegate, node, config.server, self._data)
-        self.registrations = Registrations(config, self.local)
+        self.local = LocalState(self.delegate, node, config.server, self._data, config.check_update_interval)
+        self.registrations = Registrations(config, self.local, self.node_id, self.delegate)
         self.checks = self.registrations.checks
         self.leafs = LeafCertificates(self.delegate, config.datacenter)
         self.cache = Cache(self.delegate.call, time.monotonic)
@@ -365,7 +367,7 @@ class Agent:
         log.info("Reloading configuration...")
         try:
             self.registrations.reload(
-                msgspec.structs.replace(self.config, services=config.services, checks=config.checks)
+                msgspec.structs.replace(self.config, **{name: getattr(config, name) for name in RELOADED_FOR_CHECKS})
             )
         except (DefinitionError, JsonError) as error:
             return str(error)

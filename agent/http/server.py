@@ -17,12 +17,16 @@ from urllib.parse import unquote_to_bytes
 from aiohttp import web
 
 from agent.http import (
-    agent_api,
+    agent_checks,
+    agent_health,
+    agent_self,
+    agent_services,
     catalog,
     config_entries,
     connect,
     disabled,
     discovery_chain,
+    events,
     intentions,
     internal,
     keyring,
@@ -46,8 +50,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("lictor.agent.http")
 
 MODULES = (
-    *(agent_api, catalog, config_entries, connect, disabled, discovery_chain, intentions, internal, keyring, kv),
-    *(monitor, openapi, operator, query, session, snapshot),
+    *(agent_checks, agent_health, agent_self, agent_services, catalog, config_entries, connect, disabled),
+    *(discovery_chain, events, intentions, internal, keyring, kv, monitor, openapi, operator, query, session, snapshot),
 )
 NOT_FOUND_API = "Invalid URL path: not a recognized HTTP API endpoint\n"
 _NOT_FOUND_API_BODY = NOT_FOUND_API.encode()
