@@ -16,8 +16,10 @@ from model.errors import NO_PATH_TO_DATACENTER, NO_SERVERS, RpcError
 from model.structs.base import Query
 from model.structs.operator import SnapshotRequest, SnapshotResponse
 from rpc import snapshot_stream
+from rpc.dialing import Dialer
 from rpc.pool import Pool
 from rpc.router import Router, may_repeat
+from rpc.security import Security
 
 log = logging.getLogger("lictor.client")
 
@@ -36,6 +38,7 @@ class ClientConfig:
     fast: bool = False
     hold_timeout: float = 7.0
     extra_tags: dict[str, str] = field(default_factory=dict)
+    security: Security = field(default_factory=Security)
 
 
 class Client:
@@ -48,7 +51,8 @@ class Client:
         self.datacenter = config.datacenter
         self.node_name = config.node_name
         self.router = Router(random.Random())
-        self.pool = Pool(config.bind if config.bind.startswith("127.") else "")
+        self.dialer = Dialer(config.bind if config.bind.startswith("127.") else "", config.security)
+        self.pool = Pool(self.dialer)
         tags = {**client_tags(config.node_id, config.datacenter, config.build), **config.extra_tags}
         timing = LOCAL if config.fast else LAN
         settings = Settings(config.node_name, config.advertise, config.gossip_port, tags, timing, self._admit)
@@ -125,10 +129,14 @@ class Client:
         if address is None:
             raise RpcError(NO_SERVERS)
         try:
-            return await snapshot_stream.ask(address, request, archive, self.pool.source)
+            return await snapshot_stream.ask(address, request, archive, self.dialer)
         except ConnectionError as error:
             self.router.failed(address)
             raise RpcError(f"rpc error making call: {error}") from None
+
+    def limit(self, connections: int, call_timeout: float) -> None:
+        """Set how many seconds calls may take; a client has no port for `connections`."""
+        self.pool.call_timeout = call_timeout
 
     def members(self) -> list[Member]:
         """The pool's members by name."""

@@ -86,8 +86,10 @@ def _debug_config(agent: "Agent") -> dict[str, Any]:
         "EnableDebug": config.enable_debug,
         "EnableLocalScriptChecks": config.enable_local_script_checks,
         "EnableRemoteScriptChecks": config.enable_script_checks,
-        "HTTPAddrs": [f"tcp://{host}:{ports.http}" for host in config.http_addrs],
+        "HTTPAddrs": _shown_addresses(config.http_addrs, ports.http),
         "HTTPPort": ports.http,
+        "HTTPSAddrs": _shown_addresses(config.https_addrs, ports.https),
+        "HTTPSPort": ports.https,
         "LeaveOnTerm": config.leave_on_terminate,
         "NodeID": agent.node_id,
         "NodeMeta": config.node_meta,
@@ -102,6 +104,12 @@ def _debug_config(agent: "Agent") -> dict[str, Any]:
         "UIConfig": {"Enabled": config.ui, "ContentPath": config.ui_path},
         "Version": CONSUL_VERSION,
     }
+
+
+def _shown_addresses(addresses: list[str], port: int) -> list[str]:
+    if port < 0:
+        return []
+    return [one if one.startswith("unix://") else f"tcp://{one}:{port}" for one in addresses]
 
 
 def stats(agent: "Agent") -> dict[str, dict[str, str]]:
