@@ -22,9 +22,9 @@ COMMANDS: dict[str, Command] = {
     "tls ca create": Command(
         "tls",
         "create_ca",
-        "Makes a certificate authority for TLS between agents, in the working directory.",
+        "Makes a certificate authority for TLS between agents, in the working directory",
         (
-            F("additional-name-constraint", "Another domain that it may sign for; may be given several times.", "list"),
+            F("additional-name-constraint", "Another domain that it may sign for.", "list"),
             F("cluster-id", "ID of the cluster, for the CA's URI."),
             F("common-name", "Common name of the CA; Consul Agent CA and its serial number by default."),
             F("days", "For how many days it is valid.", "int", 1825),
@@ -35,10 +35,10 @@ COMMANDS: dict[str, Command] = {
     "tls cert create": Command(
         "tls",
         "create_certificate",
-        "Makes a certificate for a server, a client agent or the command line, in the working directory.",
+        "Makes a certificate for a server, a client agent or the command line, in the working directory",
         (
-            F("additional-dnsname", "Another DNS name for it, beside localhost; may be given several times.", "list"),
-            F("additional-ipaddress", "Another IP address, beside 127.0.0.1; may be given several times.", "list"),
+            F("additional-dnsname", "Another DNS name for it, beside localhost.", "list"),
+            F("additional-ipaddress", "Another IP address, beside 127.0.0.1.", "list"),
             F("ca", "File with the CA's certificate.", default="#DOMAIN#-agent-ca.pem"),
             F("cli", "Make one for the command line.", "bool", False),
             F("client", "Make one for a client agent.", "bool", False),
