@@ -230,7 +230,7 @@ class Server:
             self._leader_loop.stop()
         for task in list(self._background):
             task.cancel()
-        if self._gossip is not None and self._gossip._core is not None:
+        if self._gossip is not None and self._gossip.started:
             await self._gossip.stop()
         await self.listener.stop()
         if self._raft is not None:
@@ -269,7 +269,7 @@ class Server:
 
     def servers(self) -> list[ServerInfo]:
         """The servers of this datacenter that the pool knows."""
-        if self._gossip is None or self._gossip._core is None:
+        if self._gossip is None or not self._gossip.started:
             return []
         infos = [info for member in self._gossip.members() if (info := parse_server(member)) is not None]
         return [info for info in infos if info.datacenter == self.datacenter]
@@ -431,7 +431,7 @@ class Server:
 
     def members(self) -> list[Member]:
         """The pool's members by name."""
-        return self.gossip.members() if self._gossip is not None and self._gossip._core is not None else []
+        return self.gossip.members() if self._gossip is not None and self._gossip.started else []
 
     async def join(self, addresses: list[str]) -> int:
         """Join the pool at these addresses. Raises JoinError."""
