@@ -14,9 +14,9 @@ def members(flags: Flags) -> int:
         wanted = re.compile(flags["status"])
     except re.error as error:
         return fail(f"Failed to compile status regexp: {error}")
-    if flags["segment"] not in ("_all", ""):
-        return fail(f"Error retrieving members: segment {flags['segment']!r} does not exist")
-    found = Api(flags).get("/v1/agent/members", wan="1" if flags["wan"] else None, segment=None)
+    found = Api(flags).get(
+        "/v1/agent/members", wan="1" if flags["wan"] else None, segment=flags["segment"] or None
+    )
     found = [one for one in found if wanted.search(_STATUS.get(one["Status"], ""))]
     if not found:
         return 2
@@ -49,7 +49,7 @@ def join(flags: Flags) -> int:
     joined = 0
     for address in flags.arguments:
         try:
-            Api(flags).put(f"/v1/agent/join/{address}")
+            Api(flags).put(f"/v1/agent/join/{address}", wan="1" if flags["wan"] else None)
             joined += 1
         except Exception as error:
             fail(f"Error joining address '{address}': {error}")
@@ -72,7 +72,8 @@ def force_leave(flags: Flags) -> int:
     """Declare that a member has left."""
     if len(flags.arguments) != 1:
         return fail("A single node name must be specified to force leave.")
-    Api(flags).put(f"/v1/agent/force-leave/{flags.arguments[0]}", prune=flags["prune"])
+    wide = "1" if flags["wan"] else None
+    Api(flags).put(f"/v1/agent/force-leave/{flags.arguments[0]}", prune=flags["prune"], wan=wide)
     return 0
 
 
