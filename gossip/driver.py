@@ -12,7 +12,7 @@ from typing import Any
 
 from gossip import key_answers, remembered, wire
 from gossip.core import Core
-from gossip.dialling import MOST_BYTES_READ, resolve
+from gossip.dialling import MOST_BYTES_READ, reason, resolve
 from gossip.interface import (
     Member,
     MemberEvent,
@@ -241,15 +241,14 @@ class Gossip:
             try:
                 targets = await resolve(text, self._settings.port)
             except OSError as error:
-                errors.append(f"Failed to resolve {text}: {error.strerror or error}")
+                errors.append(f"Failed to resolve {text}: {error}")
                 continue
             for target in targets:
                 try:
                     await self._exchange(target, join=True)
                     joined += 1
                 except _STREAM_ERRORS as error:
-                    reason = str(error) or type(error).__name__
-                    errors.append(f"Failed to join {target[0]}:{target[1]}: {reason}")
+                    errors.append(f"Failed to join {target[0]}:{target[1]}: {reason(error, target)}")
         if joined:
             self.core.joined()
             self._flush()
@@ -360,8 +359,8 @@ class Gossip:
             async with asyncio.timeout(core.timing.stream_timeout):
                 await self._answer(reader, writer)
         except (GossipError, TimeoutError, asyncio.IncompleteReadError) as error:
-            reason = str(error) or type(error).__name__
-            notice = Notice(f"failed to receive: {reason} from={peer[0]}:{peer[1]}", f"{peer[0]} {reason}")
+            why = str(error) if isinstance(error, GossipError) else "the stream ended early or took too long"
+            notice = Notice(f"failed to receive: {why} from={peer[0]}:{peer[1]}", f"{peer[0]} {why}")
             self._notices.say(notice, asyncio.get_running_loop().time())
         except OSError as error:
             self._log.debug("gossip stream from %s failed: %s", peer, error)

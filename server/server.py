@@ -205,7 +205,7 @@ class Server:
             config.build,
             self.rpc_port,
             wan_port,
-            config.bootstrap,
+            config.bootstrap and not config.fast,  # As in Consul: a server for development does not say so.
             config.bootstrap_expect,
         )
         return {**tags, **config.extra_tags}
@@ -515,7 +515,7 @@ class Server:
         return {
             "consul": {
                 "acl": "disabled",
-                "bootstrap": str(self.config.bootstrap).lower(),
+                "bootstrap": str(self.config.bootstrap and not self.config.fast).lower(),
                 "known_datacenters": str(len(self.datacenters())),
                 "leader": str(self.raft.is_leader).lower(),
                 "leader_addr": leader.address if leader else "",
