@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from agent.version import CONSUL_VERSION, VERSION
 from gossip.core import Member
+from gossip.options import PoolOptions
+from model.durations import SECOND, format_duration
 
 if TYPE_CHECKING:
     from agent.agent import Agent
@@ -71,7 +73,7 @@ def _debug_config(agent: "Agent") -> dict[str, Any]:
     ports = config.ports
     return {
         "AdvertiseAddrLAN": config.advertise_addr,
-        "AdvertiseAddrWAN": config.advertise_addr,
+        "AdvertiseAddrWAN": config.gossip.wan.advertise or config.advertise_addr,
         "BindAddr": config.bind_addr,
         "Bootstrap": config.bootstrap and not config.dev,
         "BootstrapExpect": config.bootstrap_expect,
@@ -84,8 +86,12 @@ def _debug_config(agent: "Agent") -> dict[str, Any]:
         "Datacenter": config.datacenter,
         "DevMode": config.dev,
         "EnableDebug": config.enable_debug,
+        "EncryptVerifyIncoming": config.gossip.lan.verify_incoming,
+        "EncryptVerifyOutgoing": config.gossip.lan.verify_outgoing,
         "EnableLocalScriptChecks": config.enable_local_script_checks,
         "EnableRemoteScriptChecks": config.enable_script_checks,
+        **_gossip_config(config.gossip.lan, "LAN"),
+        **_gossip_config(config.gossip.wan, "WAN"),
         "HTTPAddrs": _shown_addresses(config.http_addrs, ports.http),
         "HTTPPort": ports.http,
         "HTTPSAddrs": _shown_addresses(config.https_addrs, ports.https),
@@ -95,7 +101,9 @@ def _debug_config(agent: "Agent") -> dict[str, Any]:
         "NodeMeta": config.node_meta,
         "NodeName": config.node_name,
         "PrimaryDatacenter": config.primary_datacenter or config.datacenter,
+        "RejoinAfterLeave": config.gossip.lan.rejoin_after_leave,
         "RetryJoinLAN": config.retry_join,
+        "RetryJoinWAN": config.gossip.retry_join_wan,
         "SerfPortLAN": ports.serf_lan,
         "SerfPortWAN": ports.serf_wan,
         "ServerMode": config.server,
@@ -110,6 +118,24 @@ def _shown_addresses(addresses: list[str], port: int) -> list[str]:
     if port < 0:
         return []
     return [one if one.startswith("unix://") else f"tcp://{one}:{port}" for one in addresses]
+
+
+def _go(seconds: float) -> str:
+    return format_duration(round(seconds * SECOND))
+
+
+def _gossip_config(options: PoolOptions, pool: str) -> dict[str, Any]:
+    timing = options.timing
+    return {
+        f"Gossip{pool}GossipInterval": _go(timing.gossip_interval),
+        f"Gossip{pool}GossipNodes": timing.gossip_nodes,
+        f"Gossip{pool}ProbeInterval": _go(timing.probe_interval),
+        f"Gossip{pool}ProbeTimeout": _go(timing.probe_timeout),
+        f"Gossip{pool}RetransmitMult": timing.retransmit,
+        f"Gossip{pool}SuspicionMult": timing.suspicion,
+        f"ReconnectTimeout{pool}": _go(timing.reap_failed),
+        f"SerfAllowedCIDRs{pool}": [str(network) for network in options.allowed],
+    }
 
 
 def stats(agent: "Agent") -> dict[str, dict[str, str]]:

@@ -16,9 +16,9 @@ def members(flags: Flags) -> int:
         wanted = re.compile(flags["status"])
     except re.error as error:
         return fail(f"Failed to compile status regexp: {error}")
-    if flags["segment"] not in ("_all", ""):
-        return fail(f"Error retrieving members: segment {flags['segment']!r} does not exist")
-    found = Api(flags).get("/v1/agent/members", wan="1" if flags["wan"] else None, segment=None)
+    found = Api(flags).get(
+        "/v1/agent/members", wan="1" if flags["wan"] else None, segment=flags["segment"] or None
+    )
     found = [one for one in found if wanted.search(_STATUS.get(one["Status"], ""))]
     if not found:
         return 2

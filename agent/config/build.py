@@ -7,6 +7,7 @@ import socket
 
 from agent.config.addresses import address_of, addresses_of, own_address
 from agent.config.check import check_config
+from agent.config.gossip import gossip_config
 from agent.config.keys import DURATIONS
 from agent.config.limits import limits as connection_limits
 from agent.config.limits import unix_sockets
@@ -60,7 +61,7 @@ def build(read: Reader, dev: bool) -> Config:
         start_join=read.texts("start_join"),
         recursors=read.texts("recursors"),
         node_meta={str(key): str(value) for key, value in read.mapping("node_meta").items()},
-        encrypt=read.text("encrypt"),
+        gossip=gossip_config(read, dev, server, advertise),
         protocol=read.number("protocol", 2),
         raft_protocol=read.number("raft_protocol", 3),
         ui=ui.flag("enabled", read.flag("ui", dev)),

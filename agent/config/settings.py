@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from agent.config.gossip_settings import GossipConfig
 from model.structs.operator import DEFAULT_AUTOPILOT, AutopilotConfig
 
 
@@ -141,7 +142,7 @@ class Config(msgspec.Struct, frozen=True):
     start_join: list[str] = []
     recursors: list[str] = []
     node_meta: dict[str, str] = {}
-    encrypt: str = ""
+    gossip: GossipConfig = GossipConfig()
     protocol: int = 2
     raft_protocol: int = 3
     ui: bool = False

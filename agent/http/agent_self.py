@@ -8,6 +8,10 @@ from agent.http.routing import ApiRequest, ApiResponse, HttpError, route
 from agent.metrics import metrics_answer
 from gossip.driver import JoinError
 
+WIDE = Param("wan", "1 or true: the WAN pool, of the servers of all datacenters.")
+SEGMENT = Param("segment", "_all or empty: this version has no segments.")
+ALL_SEGMENTS = "_all"
+
 
 @route("GET", "/v1/agent/self", Operation(answer=dict[str, Any]))
 async def myself(request: ApiRequest) -> Any:
@@ -30,26 +34,28 @@ async def host(request: ApiRequest) -> Any:
 @route(
     "GET",
     "/v1/agent/members",
-    Operation(query=(Param("wan", "1 or true: the servers as the WAN pool has them."),), answer=list[dict[str, Any]]),
+    Operation(query=(WIDE, SEGMENT), answer=list[dict[str, Any]]),
 )
 async def members(request: ApiRequest) -> Any:
     """The members of the gossip pool."""
-    agent = request.agent
-    found = [shown_member(member) for member in agent.delegate.members()]
-    if request.param("wan") in ("1", "true") and agent.delegate.is_server:
-        found = [
-            {**one, "Name": f"{one['Name']}.{agent.config.datacenter}", "Port": agent.config.ports.serf_wan}
-            for one in found
-            if one["Tags"].get("role") == "consul"
-        ]
-    return found
+    delegate = request.agent.delegate
+    if request.param("segment") not in ("", ALL_SEGMENTS):
+        raise HttpError(500, "Network segments are not supported in this version of Consul")
+    found = delegate.wide_members() if _wide(request) else delegate.members()
+    return [shown_member(member) for member in found]
 
 
-@route("PUT", "/v1/agent/join/", Operation("{address}", (Param("wan", "Accepted for compatibility."),)), prefix=True)
+def _wide(request: ApiRequest) -> bool:
+    """Whether the request is about the WAN pool; the parameter alone, without a value, does not say so."""
+    return request.param("wan") in ("1", "true")
+
+
+@route("PUT", "/v1/agent/join/", Operation("{address}", (WIDE,)), prefix=True)
 async def join(request: ApiRequest) -> ApiResponse:
     """Join the pool at an address."""
+    delegate = request.agent.delegate
     try:
-        await request.agent.delegate.join([request.rest])
+        await (delegate.join_wide if _wide(request) else delegate.join)([request.rest])
     except JoinError as error:
         raise HttpError(500, str(error)) from None
     return ApiResponse()
@@ -58,12 +64,12 @@ async def join(request: ApiRequest) -> ApiResponse:
 @route(
     "PUT",
     "/v1/agent/force-leave/",
-    Operation("{node}", (Param("prune", "Forget the member at once.", "flag"),)),
+    Operation("{node}", (Param("prune", "Forget the member at once.", "flag"), WIDE)),
     prefix=True,
 )
 async def force_leave(request: ApiRequest) -> ApiResponse:
     """Declare that a failed member has left."""
-    if not request.agent.delegate.gossip.force_leave(request.rest, request.has("prune")):
+    if not request.agent.delegate.force_leave(request.rest, request.has("prune"), wide=_wide(request)):
         raise HttpError(500, f"agent: No node found with name '{request.rest}'")
     return ApiResponse()
 
