@@ -8,6 +8,7 @@ import socket
 from agent.config.addresses import address_of, addresses_of, own_address
 from agent.config.check import check_config
 from agent.config.keys import DURATIONS
+from agent.config.metrics_proxy import metrics_proxy_of
 from agent.config.reader import Reader
 from agent.config.settings import Config, ConfigError, DnsConfig, HttpConfig, Ports, Soa
 from model.durations import SECOND
@@ -60,6 +61,7 @@ def build(read: Reader, dev: bool) -> Config:
         protocol=read.number("protocol", 2),
         raft_protocol=read.number("raft_protocol", 3),
         ui=ui.flag("enabled", read.flag("ui", dev)),
+        metrics_proxy=metrics_proxy_of(ui),
         ui_path=ui.text("content_path", read.text("ui_content_path", "/ui/")),
         log_level=read.text("log_level", "DEBUG" if dev else "INFO").upper(),
         log_json=read.flag("log_json"),

@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 from agent.http.described import ASK, CAS, DC, READ, Operation, Param, Raw
 from agent.http.routing import JSON, ApiRequest, ApiResponse, HttpError, meta_headers, route
+from model.bare_json import to_bare_json
 from model.codec import Wire
 from model.gojson import JsonError, encode_json, from_json, json_kind, parse_json
 from model.structs.kv import DirEntry, KeyListRequest, KeyRequest, KVSRequest
@@ -224,7 +225,7 @@ def _check_unsigned(field: str, value: Any) -> None:
 async def transaction(request: ApiRequest) -> ApiResponse:
     """Operations that happen all or not at all."""
     limit = max(request.agent.config.txn_max_req_len, request.agent.config.kv_max_value_size)
-    raw = await request.raw_body(limit)
+    raw = await request.raw_body(limit, "txn_max_req_len")
     try:
         listed = parse_json(raw)
         if listed is None:
@@ -240,7 +241,7 @@ async def transaction(request: ApiRequest) -> ApiResponse:
     if any(is_write(op) for op in ops):
         reply: Results = await request.call("Txn.Apply", TxnRequest(ops=ops, datacenter=request.datacenter))
         failed = bool(reply.errors)
-        body = {"Results": None if failed else reply.results or [], "Errors": reply.errors}
+        body = {"Results": None if failed else to_bare_json(reply.results or []), "Errors": reply.errors}
         return ApiResponse(encode_json(body, request.pretty), 409 if failed else 200, JSON)
     options = request.query_options()
     answer = await request.call("Txn.Read", TxnReadRequest(ops=ops, **options))
@@ -250,9 +251,9 @@ async def transaction(request: ApiRequest) -> ApiResponse:
     }
     failed = bool(answer.errors)
     answered: dict[str, Any] = {
-        "Results": None if failed else answer.results or [],
+        "Results": None if failed else to_bare_json(answer.results or []),
         "Errors": answer.errors or None,
-        "Index": max(1, answer.index),
+        "Index": answer.index,
         "LastContact": answer.last_contact,
         "KnownLeader": answer.known_leader,
         "ConsistencyLevel": "",

@@ -7,6 +7,7 @@ import msgspec
 from agent.http.catalog import source
 from agent.http.described import ASK, CACHED, NEAR, READ, WRITE, Operation, Param
 from agent.http.routing import JSON, ROUTES, TEXT, ApiRequest, ApiResponse, HttpError, meta_headers, route
+from model.bare_json import to_bare_json
 from model.errors import QUERY_NOT_FOUND, RpcError
 from model.gojson import encode_json, to_json
 from model.structs.base import Meta
@@ -96,14 +97,8 @@ def _execute_request(request: ApiRequest, name: str) -> PreparedQueryExecuteRequ
 
 def _shown(row: CheckServiceNode) -> dict[str, Any]:
     """An instance that a query found. Unlike other answers, this one shows lists that were never set as null."""
-    body: dict[str, Any] = to_json(row)
-    if row.service is not None and row.service.tags is None:
-        body["Service"]["Tags"] = None
-    body["Checks"] = body["Checks"] or None
-    for check, shown in zip(row.checks or (), body["Checks"] or (), strict=True):
-        if check.service_tags is None:
-            shown["ServiceTags"] = None
-    return body
+    body: dict[str, Any] = to_bare_json(row)
+    return {**body, "Checks": body["Checks"] or None}
 
 
 def _meta_fields(reply: Meta, request: ApiRequest) -> dict[str, Any]:

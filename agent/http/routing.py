@@ -98,9 +98,13 @@ class ApiRequest:
         """`?dc=`, or the agent's own."""
         return self.param("dc") or self.agent.config.datacenter
 
-    async def raw_body(self, limit: int = MAX_BODY) -> bytes:
-        """The body. Raises HttpError 413 beyond `limit` bytes."""
-        return await self._read_body(limit)
+    async def raw_body(self, limit: int = MAX_BODY, setting: str = "") -> bytes:
+        """The body. Raises HttpError 413 beyond `limit` bytes; `setting` is the one that the text refers to."""
+        try:
+            return await self._read_body(limit)
+        except HttpError as error:
+            error.text = error.text.replace("#kv_max_value_size", f"#{setting}") if setting else error.text
+            raise
 
     async def body(
         self,
