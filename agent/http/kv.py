@@ -1,10 +1,10 @@
 """/v1/kv and /v1/txn."""
 
-import re
 from typing import Any
 from urllib.parse import urlencode
 
 from agent.http.described import ASK, CAS, DC, READ, Operation, Param, Raw
+from agent.http.numbers import unsigned
 from agent.http.routing import JSON, ApiRequest, ApiResponse, HttpError, meta_headers, route
 from model.bare_json import to_bare_json
 from model.codec import Wire
@@ -38,16 +38,6 @@ RELEASE = Param("release", "ID of the session that unlocks the key.")
 VALUE = Raw("application/octet-stream", "The value, at most `limits.kv_max_value_size` bytes.")
 
 MAX_TXN_OPS = 128
-
-
-def parse_uint(text: str) -> int:
-    """A number from the query. Raises HttpError with Go's text."""
-    if not re.fullmatch(r"[0-9]+", text, re.ASCII):
-        raise HttpError(500, f'strconv.ParseUint: parsing "{text}": invalid syntax')
-    value = int(text)
-    if value >= 1 << 64:
-        raise HttpError(500, f'strconv.ParseUint: parsing "{text}": value out of range')
-    return value
 
 
 @route(
@@ -104,10 +94,10 @@ async def write(request: ApiRequest) -> bool:
     conditions = [name for name in ("cas", "acquire", "release") if request.has(name)]
     if len(conditions) > 1:
         raise HttpError(400, f"Conflicting flags: {shown_flags(request)}")
-    flags = parse_uint(request.param("flags")) if request.has("flags") else 0
+    flags = unsigned(request.param("flags")) if request.has("flags") else 0
     op, session, index = "set", "", 0
     if request.has("cas"):
-        op, index = "cas", parse_uint(request.param("cas"))
+        op, index = "cas", unsigned(request.param("cas"))
     elif request.has("acquire"):
         op, session = "lock", request.param("acquire")
     elif request.has("release"):
@@ -141,7 +131,7 @@ async def delete(request: ApiRequest) -> bool:
         raise HttpError(400, "Missing key name")
     op, index = "delete-tree" if recurse else "delete", 0
     if request.has("cas"):
-        op, index = "delete-cas", parse_uint(request.param("cas"))
+        op, index = "delete-cas", unsigned(request.param("cas"))
     entry = DirEntry(key=key, modify_index=index)
     result = await request.call("KVS.Apply", KVSRequest(op=op, dir_ent=entry, datacenter=request.datacenter))
     return bool(result) if op == "delete-cas" else True

@@ -131,7 +131,7 @@ class ApiRequest:
             raise HttpError(400, "Cannot specify ?stale with ?consistent, conflicting semantics.")
         if self.wants_cached and consistent:
             raise HttpError(400, "Cannot specify ?cached with ?consistent, conflicting semantics.")
-        if self.has("max_stale"):
+        if self.param("max_stale"):
             try:
                 parse_duration(self.param("max_stale"))
             except DurationError:
@@ -192,12 +192,12 @@ class ApiRequest:
     def waiting(self) -> dict[str, Any]:
         """`?index` and `?wait` as fields of a read. Raises HttpError 400."""
         options: dict[str, Any] = {}
-        if self.has("wait"):
+        if self.param("wait"):
             try:
                 options["max_query_time"] = max(0, parse_duration(self.param("wait")))
             except DurationError:
                 raise HttpError(400, "Invalid wait time") from None
-        if self.has("index"):
+        if self.param("index"):
             text = self.param("index")
             if not (text.isascii() and text.isdigit() and int(text) < 1 << 64):
                 raise HttpError(400, "Invalid index")
