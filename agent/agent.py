@@ -170,6 +170,7 @@ class Agent:
                         config.rpc_hold_timeout,
                         config.session_ttl_min,
                     ),
+                    connect_enabled=config.connect_enabled,
                     ca_config=config.ca_config,
                     autopilot=config.autopilot,
                     extra_tags=self._port_tags(),

@@ -72,6 +72,7 @@ class ServerConfig:
     lease_reads: bool = False
     fast: bool = False
     limits: Limits = field(default_factory=Limits)
+    connect_enabled: bool = True
     ca_config: dict[str, Any] = field(default_factory=dict)
     autopilot: AutopilotConfig = DEFAULT_AUTOPILOT
     extra_tags: dict[str, str] = field(default_factory=dict)
@@ -101,6 +102,7 @@ class Server:
         self.domain = config.domain
         self.node_name = config.node_name
         self.limits = config.limits
+        self.connect_enabled = config.connect_enabled
         self.fsm = Fsm()
         self.session_timers = SessionTimers(time.monotonic)
         self.autopilot = Autopilot(config.autopilot)
@@ -486,7 +488,7 @@ class Server:
         try:
             self.gossip.fire(f"consul:event:{name}", payload)
         except ValueError as error:
-            raise RpcError(str(error)) from None
+            raise RpcError(f"error broadcasting event: {error}") from None
 
     # What the agent asks
 

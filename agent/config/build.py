@@ -11,6 +11,7 @@ from agent.config.gossip import gossip_config
 from agent.config.keys import DURATIONS
 from agent.config.limits import limits as connection_limits
 from agent.config.limits import unix_sockets
+from agent.config.metrics_proxy import metrics_proxy_of
 from agent.config.reader import Reader
 from agent.config.settings import Config, ConfigError, DnsConfig, HttpConfig, Ports, Soa
 from agent.config.tls import tls_settings
@@ -65,6 +66,7 @@ def build(read: Reader, dev: bool) -> Config:
         protocol=read.number("protocol", 2),
         raft_protocol=read.number("raft_protocol", 3),
         ui=ui.flag("enabled", read.flag("ui", dev)),
+        metrics_proxy=metrics_proxy_of(ui),
         ui_path=ui.text("content_path", read.text("ui_content_path", "/ui/")),
         log_level=read.text("log_level", "DEBUG" if dev else "INFO").upper(),
         log_json=read.flag("log_json"),
