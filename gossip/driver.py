@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 import random
+import re
 import socket
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -202,18 +203,25 @@ class Gossip:
         return 0
 
     async def _resolve(self, text: str) -> list[tuple[str, int]]:
+        """The addresses of `host[:port]`. Raises OSError."""
         text = text.rpartition("/")[2]
         port = self._settings.port
+        number = ""
         if text.startswith("["):
             host, _, rest = text[1:].partition("]")
-            if rest.startswith(":") and rest[1:].isdigit():
-                port = int(rest[1:])
-        elif text.count(":") == 1 and text.rpartition(":")[2].isdigit():
+            number = rest[1:] if rest.startswith(":") else ""
+        elif text.count(":") == 1:
             host, _, number = text.partition(":")
-            port = int(number)
         else:
             host = text
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        if number:
+            if not re.fullmatch(r"[0-9]{1,5}", number, re.ASCII) or int(number) > 65535:
+                raise OSError(f"invalid port {number[:20]!r}")
+            port = int(number)
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except UnicodeError:  # The name has a part that is empty, too long, or of characters that names cannot have.
+            raise OSError("no such host") from None
         return list(dict.fromkeys((str(info[4][0]), int(info[4][1])) for info in found))
 
     # Doing what the core says

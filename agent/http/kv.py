@@ -4,7 +4,7 @@ import re
 from typing import Any
 from urllib.parse import urlencode
 
-from agent.http.described import ASK, CAS, DC, READ, Operation, Param, Raw
+from agent.http.described import ASK, CAS, DC, READ, NoBody, Operation, Param, Raw
 from agent.http.routing import JSON, ApiRequest, ApiResponse, HttpError, meta_headers, route
 from model.codec import Wire
 from model.gojson import JsonError, encode_json, from_json, json_kind, parse_json
@@ -53,13 +53,17 @@ def parse_uint(text: str) -> int:
     "GET",
     "/v1/kv/",
     Operation(
-        "{key}", KEYS, answer=list[DirEntry] | list[str], also=("text/plain",), statuses={404: "There is no such key."}
+        "{key}",
+        KEYS,
+        answer=list[DirEntry] | list[str],
+        also=("text/plain",),
+        statuses={404: NoBody("There is no such key.")},
     ),
     Operation(
         "",
         KEYS,
         answer=list[DirEntry] | list[str],
-        statuses={404: "There is no such key."},
+        statuses={404: NoBody("There is no such key.")},
         summary="All keys (`?recurse`), or their names (`?keys`).",
     ),
     prefix=True,
