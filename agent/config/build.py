@@ -7,9 +7,11 @@ import socket
 
 from agent.config.addresses import address_of, addresses_of, own_address
 from agent.config.check import check_config
+from agent.config.gossip import gossip_config
 from agent.config.keys import DURATIONS
 from agent.config.limits import limits as connection_limits
 from agent.config.limits import unix_sockets
+from agent.config.metrics_proxy import metrics_proxy_of
 from agent.config.reader import Reader
 from agent.config.settings import Config, ConfigError, DnsConfig, HttpConfig, Ports, Soa
 from agent.config.tls import tls_settings
@@ -60,10 +62,11 @@ def build(read: Reader, dev: bool) -> Config:
         start_join=read.texts("start_join"),
         recursors=read.texts("recursors"),
         node_meta={str(key): str(value) for key, value in read.mapping("node_meta").items()},
-        encrypt=read.text("encrypt"),
+        gossip=gossip_config(read, dev, server, advertise),
         protocol=read.number("protocol", 2),
         raft_protocol=read.number("raft_protocol", 3),
         ui=ui.flag("enabled", read.flag("ui", dev)),
+        metrics_proxy=metrics_proxy_of(ui),
         ui_path=ui.text("content_path", read.text("ui_content_path", "/ui/")),
         log_level=read.text("log_level", "DEBUG" if dev else "INFO").upper(),
         log_json=read.flag("log_json"),

@@ -3,6 +3,7 @@
 from agent.config.build import build
 from agent.config.check import check_start
 from agent.config.flags import parse_flags
+from agent.config.gossip import gossip_warnings
 from agent.config.keys import HONOURED
 from agent.config.reader import Reader
 from agent.config.settings import Config
@@ -20,4 +21,4 @@ def load_config(argv: list[str]) -> tuple[Config, list[str]]:
     warnings += deprecations(merged)
     config = build(Reader(merged), dev)
     check_start(config)
-    return config, warnings
+    return config, [*warnings, *gossip_warnings(config.gossip, config.server)]

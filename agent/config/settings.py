@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from agent.config.gossip_settings import GossipConfig
 from model.structs.operator import DEFAULT_AUTOPILOT, AutopilotConfig
 
 
@@ -115,6 +116,15 @@ class UnixSockets(msgspec.Struct, frozen=True):
     mode: int | None = None
 
 
+class MetricsProxy(msgspec.Struct, frozen=True):
+    """Where questions about metrics go (`base_url` "": nowhere), which paths of it may be asked for (none given: all),
+    and headers to add."""
+
+    base_url: str = ""
+    path_allowlist: list[str] = []
+    add_headers: list[tuple[str, str]] = []
+
+
 class Config(msgspec.Struct, frozen=True):
     """Everything that an agent was told."""
 
@@ -141,11 +151,12 @@ class Config(msgspec.Struct, frozen=True):
     start_join: list[str] = []
     recursors: list[str] = []
     node_meta: dict[str, str] = {}
-    encrypt: str = ""
+    gossip: GossipConfig = GossipConfig()
     protocol: int = 2
     raft_protocol: int = 3
     ui: bool = False
     ui_path: str = "/ui/"
+    metrics_proxy: MetricsProxy = MetricsProxy()
     log_level: str = "INFO"
     log_json: bool = False
     log_file: str = ""

@@ -10,7 +10,10 @@ from agent.config.settings import ConfigError
 from model.config_json import HclError, parse_json_text
 from model.hcl import parse_hcl
 
-_LISTS = ("retry_join", "start_join", "recursors", "services", "checks", "config_entries")
+_LISTS = (
+    *("retry_join", "start_join", "retry_join_wan", "start_join_wan", "recursors", "services", "checks"),
+    *("config_entries", "serf_lan_allowed_cidrs", "serf_wan_allowed_cidrs"),
+)
 
 
 def read_sources(sources: list[tuple[str, str]], config_format: str) -> list[tuple[str, dict[str, Any]]]:

@@ -18,16 +18,21 @@ from aiohttp import web
 
 from agent.config.settings import Limits
 from agent.http import (
-    agent_api,
+    agent_checks,
+    agent_health,
+    agent_self,
+    agent_services,
     catalog,
     config_entries,
     connect,
     disabled,
     discovery_chain,
+    events,
     intentions,
     internal,
     keyring,
     kv,
+    metrics_proxy,
     monitor,
     openapi,
     operator,
@@ -49,8 +54,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("lictor.agent.http")
 
 MODULES = (
-    *(agent_api, catalog, config_entries, connect, disabled, discovery_chain, intentions, internal, keyring, kv),
-    *(monitor, openapi, operator, query, session, snapshot),
+    *(agent_checks, agent_health, agent_self, agent_services, catalog, config_entries, connect, disabled),
+    *(discovery_chain, events, intentions, internal, keyring, kv, metrics_proxy, monitor, openapi, operator, query),
+    *(session, snapshot),
 )
 NOT_FOUND_API = "Invalid URL path: not a recognized HTTP API endpoint\n"
 _NOT_FOUND_API_BODY = NOT_FOUND_API.encode()
@@ -153,11 +159,13 @@ class HttpServer:
         except ConnectionError:
             raise
         except Exception:
-            log.exception("%s %s failed", request.method, request.target)
+            log.exception("%s %s", request.method, request.target.partition("?")[0])  # The query may hold a token.
             answer = ApiResponse(b"internal error", 500, TEXT)
         headers = {**self._headers, **answer.headers}
         if answer.status != 301 and answer.body != _NOT_FOUND_API_BODY and request.target.startswith("/v1/"):
-            headers.setdefault("X-Consul-Default-Acl-Policy", "allow")
+            # What the metrics proxy passes on may be another agent's answer.
+            theirs = headers.get("X-Consul-Default-Acl-Policy")
+            headers["X-Consul-Default-Acl-Policy"] = f"allow, {theirs}" if theirs else "allow"
         if answer.content_type:
             headers["Content-Type"] = answer.content_type
         gzip = False
@@ -249,7 +257,8 @@ class HttpServer:
         base = "/" + config.ui_path.strip("/") + "/"
         if config.ui:
             if path in ("/", base[:-1]):
-                return ApiResponse(b"", 301, "", {"Location": base})
+                link = f'<a href="{html.escape(base)}">Moved Permanently</a>.\n\n'
+                return ApiResponse(link.encode(), 301, "text/html; charset=utf-8", {"Location": base})
             if path.startswith(base):
                 if request.method not in ("GET", "HEAD"):
                     raise HttpError(405, f"method {request.method} not allowed")
@@ -257,6 +266,8 @@ class HttpServer:
                 return ApiResponse(page.body, page.status, page.content_type, page.headers)
         if path == "/":
             return ApiResponse(b"Consul Agent", 200, TEXT)
+        if path.startswith("/debug/pprof/") and not config.enable_debug:
+            return ApiResponse(status=401)
         raise HttpError(404, NOT_FOUND_API if path.startswith("/v1/") or path == "/v1" else NOT_FOUND)
 
 
@@ -276,6 +287,7 @@ _META_ON_ERRORS = (
     "/v1/session/",
     "/v1/coordinate/",
     "/v1/connect/intentions",
+    "/v1/connect/ca/roots",
     "/v1/discovery-chain/",
     "/v1/internal/ui/",
 )
