@@ -34,7 +34,7 @@ from agent.proxy_state import ProxyStates
 from agent.registrations import RELOADED as RELOADED_FOR_CHECKS
 from agent.registrations import Registrations
 from agent.remote_exec import RemoteExec
-from agent.tls import https_context, rpc_rules
+from agent.tls import check_tls_for_checks, https_context, rpc_rules
 from agent.version import CONSUL_VERSION
 from gossip.core import UserEvent
 from gossip.driver import Event as GossipEvent
@@ -90,6 +90,7 @@ class Agent:
         try:
             self._prepare_data_dir()
             self.security.rules = rpc_rules(self.config)
+            check_tls_for_checks(self.config)
             self.delegate = self._make_delegate()
             await self._start_delegate()
             self._build()
@@ -242,7 +243,7 @@ class Agent:
 
     async def _open_ports(self) -> None:
         config = self.config
-        self._apply_limits(config, https_context(config) if config.ports.https > 0 else None)
+        self._apply_limits(config, https_context(config))
         doors = [("HTTP", address, config.ports.http, False) for address in config.http_addrs]
         doors += [("HTTPS", address, config.ports.https, True) for address in config.https_addrs]
         for what, address, port, secure in doors:
@@ -390,13 +391,16 @@ class Agent:
             return f"log_level: unknown level {config.log_level}"
         try:
             rules = rpc_rules(msgspec.structs.replace(self.config, tls=config.tls))
-            https = https_context(config) if self.config.ports.https > 0 else None
+            https = https_context(msgspec.structs.replace(self.config, tls=config.tls))
+            check_tls_for_checks(msgspec.structs.replace(self.config, tls=config.tls))
         except ConfigError as error:
             return str(error)
         log.info("Reloading configuration...")
         try:
             self.registrations.reload(
-                msgspec.structs.replace(self.config, **{name: getattr(config, name) for name in RELOADED_FOR_CHECKS})
+                msgspec.structs.replace(
+                    self.config, tls=config.tls, **{name: getattr(config, name) for name in RELOADED_FOR_CHECKS}
+                )
             )
         except (DefinitionError, JsonError) as error:
             return str(error)

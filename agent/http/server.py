@@ -104,8 +104,7 @@ class HttpServer:
         self._listening.handshake_timeout = limits.https_handshake_timeout
         self._context = context
 
-    def _tls_context(self) -> ssl.SSLContext:
-        assert self._context is not None
+    def _tls_context(self) -> ssl.SSLContext | None:
         return self._context
 
     async def stop(self) -> None:
