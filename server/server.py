@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from gossip.consul import ServerInfo, admission, parse_server, server_tags
+from gossip.coordinates import Place
 from gossip.core import LAN, LOCAL, WAN, Member, MemberEvent, Status
 from gossip.driver import Event, Gossip, JoinError
 from gossip.key_answers import KeyReport
@@ -18,7 +19,7 @@ from gossip.options import PoolOptions
 from model.codec import Wire
 from model.commands import CommandType, command
 from model.errors import NO_LEADER, NO_PATH_TO_DATACENTER, RpcError
-from model.structs.coordinate import Coordinate
+from model.structs.coordinate import Coordinate, CoordinateVector
 from model.structs.operator import DEFAULT_AUTOPILOT, AutopilotConfig, SnapshotRequest, SnapshotResponse
 from rpc import snapshot_stream
 from rpc.listener import Listener
@@ -73,6 +74,11 @@ class ServerConfig:
     ca_config: dict[str, Any] = field(default_factory=dict)
     autopilot: AutopilotConfig = DEFAULT_AUTOPILOT
     extra_tags: dict[str, str] = field(default_factory=dict)
+
+
+def vector_of(place: Place) -> CoordinateVector:
+    """A place as the API shows it."""
+    return CoordinateVector(place.adjustment, place.error, place.height, list(place.vector))
 
 
 MAX_HEARTBEAT = 0.1
@@ -471,8 +477,18 @@ class Server:
 
     def datacenters(self) -> list[str]:
         """All datacenters that are known, nearest first."""
-        others = self.wide.datacenters() if self.wide is not None else []
-        return [self.datacenter, *(name for name in others if name != self.datacenter)]
+        return self.wide.datacenters() if self.wide is not None else [self.datacenter]
+
+    def wide_places(self) -> list[tuple[str, str, CoordinateVector]]:
+        """Where the servers of all datacenters are: datacenter, node and coordinate of each that is known."""
+        found = self.wide.places() if self.wide is not None else []
+        return [(datacenter, name, vector_of(place)) for datacenter, name, place in found]
+
+    @property
+    def place(self) -> CoordinateVector | None:
+        """Where this server is in its datacenter's network; None while coordinates are disabled."""
+        place = self.gossip.core.place()
+        return vector_of(place) if place is not None else None
 
     def route(self, datacenter: str) -> list[str]:
         """`ip:port` of the servers of another datacenter, in the order in which to ask them."""

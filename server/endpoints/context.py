@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from gossip.key_answers import KeyReport
 from model.codec import Wire
 from model.commands import CommandType, command
-from model.structs.coordinate import Coordinate
+from model.structs.coordinate import Coordinate, CoordinateVector
 from model.tables import Watch
 from server.fsm import Fsm
 from server.leader.autopilot import Autopilot
@@ -173,6 +173,9 @@ class Context(Protocol):
 
     def datacenters(self) -> list[str]:
         """All datacenters that are known, nearest first."""
+
+    def wide_places(self) -> list[tuple[str, str, CoordinateVector]]:
+        """Where the servers of all datacenters are: datacenter, node and coordinate of each that is known."""
 
     def route(self, datacenter: str) -> list[str]:
         """`ip:port` of the servers of another datacenter, in the order in which to ask them; none: no path to it."""
