@@ -18,8 +18,10 @@ from model.structs.base import Query
 from model.structs.coordinate import CoordinateVector
 from model.structs.operator import SnapshotRequest, SnapshotResponse
 from rpc import snapshot_stream
+from rpc.dialing import Dialer
 from rpc.pool import Pool
 from rpc.router import Router, may_repeat
+from rpc.security import Security
 
 log = logging.getLogger("lictor.client")
 
@@ -40,6 +42,7 @@ class ClientConfig:
     fast: bool = False
     hold_timeout: float = 7.0
     extra_tags: dict[str, str] = field(default_factory=dict)
+    security: Security = field(default_factory=Security)
 
 
 class Client:
@@ -52,7 +55,8 @@ class Client:
         self.datacenter = config.datacenter
         self.node_name = config.node_name
         self.router = Router(random.Random())
-        self.pool = Pool(config.bind if config.bind.startswith("127.") else "")
+        self.dialer = Dialer(config.bind if config.bind.startswith("127.") else "", config.security)
+        self.pool = Pool(self.dialer)
         tags = client_tags(config.node_id, config.datacenter, config.build, config.reconnect)
         options = config.lan or PoolOptions(timing=LOCAL if config.fast else LAN)
         settings = options.settings(
@@ -131,10 +135,14 @@ class Client:
         if address is None:
             raise RpcError(NO_SERVERS)
         try:
-            return await snapshot_stream.ask(address, request, archive, self.pool.source)
+            return await snapshot_stream.ask(address, request, archive, self.dialer)
         except ConnectionError as error:
             self.router.failed(address)
             raise RpcError(f"rpc error making call: {error}") from None
+
+    def limit(self, connections: int, call_timeout: float) -> None:
+        """Set how many seconds calls may take; a client has no port for `connections`."""
+        self.pool.call_timeout = call_timeout
 
     def members(self) -> list[Member]:
         """The pool's members by name."""

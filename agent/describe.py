@@ -93,8 +93,10 @@ def _debug_config(agent: "Agent") -> dict[str, Any]:
         "EnableRemoteScriptChecks": config.enable_script_checks,
         **_gossip_config(config.gossip.lan, "LAN"),
         **_gossip_config(config.gossip.wan, "WAN"),
-        "HTTPAddrs": [f"tcp://{host}:{ports.http}" for host in config.http_addrs],
+        "HTTPAddrs": _shown_addresses(config.http_addrs, ports.http),
         "HTTPPort": ports.http,
+        "HTTPSAddrs": _shown_addresses(config.https_addrs, ports.https),
+        "HTTPSPort": ports.https,
         "LeaveOnTerm": config.leave_on_terminate,
         "NodeID": agent.node_id,
         "NodeMeta": config.node_meta,
@@ -111,6 +113,12 @@ def _debug_config(agent: "Agent") -> dict[str, Any]:
         "UIConfig": {"Enabled": config.ui, "ContentPath": config.ui_path},
         "Version": CONSUL_VERSION,
     }
+
+
+def _shown_addresses(addresses: list[str], port: int) -> list[str]:
+    if port < 0:
+        return []
+    return [one if one.startswith("unix://") else f"tcp://{one}:{port}" for one in addresses]
 
 
 def _go(seconds: float) -> str:

@@ -166,14 +166,18 @@ def _text(item: Any, path: str) -> str:
 
 
 def _whole(item: Any, path: str) -> int:
-    if isinstance(item, bool | int | float):
-        return int(item)
     if isinstance(item, str):
         try:
-            return int(item or "0", 0)
+            number = int(item or "0", 0)
         except ValueError:
             raise _Mismatch(f"cannot parse '{path}' as int: {_syntax('ParseInt', item)}") from None
-    raise _unfit(path, "int", item)
+    elif isinstance(item, bool | int | float):
+        number = int(item)
+    else:
+        raise _unfit(path, "int", item)
+    if not -(1 << 63) <= number < 1 << 63:
+        raise _Mismatch(f"cannot parse '{path}', {item} overflows int")
+    return number
 
 
 def _truth(item: Any, path: str) -> bool:

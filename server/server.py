@@ -22,8 +22,10 @@ from model.errors import NO_LEADER, NO_PATH_TO_DATACENTER, RpcError
 from model.structs.coordinate import Coordinate, CoordinateVector
 from model.structs.operator import DEFAULT_AUTOPILOT, AutopilotConfig, SnapshotRequest, SnapshotResponse
 from rpc import snapshot_stream
+from rpc.dialing import Dialer
 from rpc.listener import Listener
 from rpc.pool import Pool
+from rpc.security import Security
 from server.endpoints import snapshot
 from server.endpoints.context import Limits, ServerMember
 from server.endpoints.dispatch import dispatch
@@ -71,9 +73,11 @@ class ServerConfig:
     lease_reads: bool = False
     fast: bool = False
     limits: Limits = field(default_factory=Limits)
+    connect_enabled: bool = True
     ca_config: dict[str, Any] = field(default_factory=dict)
     autopilot: AutopilotConfig = DEFAULT_AUTOPILOT
     extra_tags: dict[str, str] = field(default_factory=dict)
+    security: Security = field(default_factory=Security)
 
 
 def vector_of(place: Place) -> CoordinateVector:
@@ -104,14 +108,16 @@ class Server:
         self.domain = config.domain
         self.node_name = config.node_name
         self.limits = config.limits
+        self.connect_enabled = config.connect_enabled
         self.fsm = Fsm()
         self.session_timers = SessionTimers(time.monotonic)
         self.autopilot = Autopilot(config.autopilot)
         self.coordinate_updates: dict[tuple[str, str], Coordinate] = {}
         self.ca = CertificateAuthority(config.datacenter, lambda: self.fsm.store, self._apply, self.uuid)
         self.ca.initial_config = config.ca_config
-        self.pool = Pool(config.bind if config.bind.startswith("127.") else "")
-        self.listener = Listener(self._remote_call, self._raft_connection, self.snapshot)
+        self.dialer = Dialer(config.bind if config.bind.startswith("127.") else "", config.security)
+        self.pool = Pool(self.dialer)
+        self.listener = Listener(self._remote_call, self._raft_connection, self.snapshot, config.security)
         self.rpc_port = config.rpc_port
         self._gossip: Gossip | None = None
         self.wide: WidePool | None = None
@@ -159,8 +165,7 @@ class Server:
             recovery.claim(config.data_dir / "raft", config.node_id)
             storage = self._log = WriteAheadLog(config.data_dir / "raft" / "log")
             snapshots = DiskSnapshots(config.data_dir / "raft" / "snapshots")
-        source = config.bind if config.bind.startswith("127.") else ""
-        self._transport = Transport(config.node_id, self._address_of, source_address=source)
+        self._transport = Transport(config.node_id, self._address_of, dialer=self.dialer)
         self._raft = RaftNode(
             node_id=config.node_id,
             address=self._rpc_address(),
@@ -401,7 +406,7 @@ class Server:
                 return await snapshot.carry_out(self, request, archive)
             if leader is not None and leader.address and not self.raft.is_leader:
                 try:
-                    return await snapshot_stream.ask(leader.address, request, archive, self.pool.source)
+                    return await snapshot_stream.ask(leader.address, request, archive, self.dialer)
                 except ConnectionError as error:
                     raise RpcError(f"rpc error making call: {error}") from None
             if time.monotonic() >= deadline:
@@ -499,9 +504,14 @@ class Server:
         try:
             self.gossip.fire(f"consul:event:{name}", payload)
         except ValueError as error:
-            raise RpcError(str(error)) from None
+            raise RpcError(f"error broadcasting event: {error}") from None
 
     # What the agent asks
+
+    def limit(self, connections: int, call_timeout: float) -> None:
+        """Set how many connections one address may have, and how many seconds calls of other servers may take."""
+        self.listener.max_per_client = connections
+        self.pool.call_timeout = call_timeout
 
     def members(self) -> list[Member]:
         """The pool's members by name."""

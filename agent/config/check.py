@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from agent import file_definitions
-from agent.checks.runner import problem_with
+from agent.checks.rules import problem_with
 from agent.config.settings import Config, ConfigError
 from agent.definitions import DefinitionError, expand, meta_problem
 from model.errors import RpcError

@@ -13,6 +13,9 @@ HONOURED = frozenset(
         *("ui_config",),
         *("disable_update_check", "disable_anonymous_signature", "disable_keyring_file", "disable_host_node_id"),
         *("autopilot", "disable_remote_exec", "protocol", "ui_content_path", "enable_central_service_config"),
+        *("ca_file", "ca_path", "cert_file", "key_file", "tls", "tls_cipher_suites", "tls_min_version"),
+        *("tls_prefer_server_cipher_suites", "unix_sockets", "verify_incoming", "verify_incoming_https"),
+        *("verify_incoming_rpc", "verify_outgoing", "verify_server_hostname"),
         *("advertise_addr_wan", "advertise_reconnect_timeout", "encrypt", "encrypt_verify_incoming"),
         *("encrypt_verify_outgoing", "gossip_lan", "gossip_wan", "reconnect_timeout", "reconnect_timeout_wan"),
         *("retry_interval_wan", "retry_join_wan", "retry_max_wan", "serf_lan", "serf_lan_allowed_cidrs", "serf_wan"),
@@ -28,18 +31,14 @@ KNOWN = HONOURED | frozenset(
         *("acl_ttl", "acl_enable_token_replication", "advertise_addr_ipv4", "advertise_addr_ipv6"),
         *("advertise_addr_wan_ipv4", "advertise_addr_wan_ipv6"),
         *("allow_write_http_from", "audit", "auto_config", "auto_encrypt", "auto_reload_config"),
-        *("ca_file", "ca_path", "cache", "cert_file", "cloud", "default_intention_policy"),
-        *("enable_acl_replication",),
-        *("enable_agent_tls_for_checks",),
-        *("enable_syslog", "experiments", "key_file", "license_path", "locality"),
+        *("cache", "cloud", "default_intention_policy", "disable_compat_1.9", "enable_acl_replication"),
+        *("enable_agent_tls_for_checks", "enable_syslog", "experiments", "license_path", "locality"),
         *("log_rotate_bytes", "log_rotate_duration", "log_rotate_max_files", "non_voting_server", "partition"),
         *("peering", "pid_file", "primary_gateways", "primary_gateways_interval", "raft_boltdb", "raft_logstore"),
-        *("raft_snapshot_interval", "raft_snapshot_threshold", "raft_trailing_logs", "read_replica"),
-        *("reporting", "rpc", "segment", "segments", "server_name", "server_rejoin_age_max"),
-        *("syslog_facility", "tagged_addresses", "telemetry", "tls", "tls_cipher_suites", "tls_min_version"),
-        *("tls_prefer_server_cipher_suites", "translate_wan_addrs", "ui_dir", "unix_sockets", "use_streaming_backend"),
-        *("verify_incoming", "verify_incoming_https", "verify_incoming_rpc", "verify_outgoing"),
-        *("verify_server_hostname", "watches", "xds", "disable_compat_1.9"),
+        *("raft_snapshot_interval", "raft_snapshot_threshold", "raft_trailing_logs", "read_replica", "reporting"),
+        *("rpc", "segment", "segments", "server_name", "server_rejoin_age_max", "syslog_facility"),
+        *("tagged_addresses", "telemetry", "translate_wan_addrs", "ui_dir", "use_streaming_backend", "watches"),
+        *("xds"),
     )
 )
 """Every key of Consul 1.14's files. Those that are not honoured yet are warned about."""
@@ -95,6 +94,8 @@ NESTED = {
             *("request_limits",),
         )
     ),
+    "tls": frozenset(("defaults", "grpc", "https", "internal_rpc")),
+    "unix_sockets": frozenset(("group", "mode", "user")),
     "connect": frozenset(
         (
             *("enabled", "ca_provider", "ca_config", "mesh_gateway_wan_federation_enabled"),

@@ -122,6 +122,10 @@ class Context(Protocol):
         """Times that bound calls."""
 
     @property
+    def connect_enabled(self) -> bool:
+        """Whether this server takes part in the mesh."""
+
+    @property
     def session_timers(self) -> SessionTimers:
         """When sessions expire; filled while this server leads."""
 

@@ -16,6 +16,9 @@ ENDPOINTS = (
     *("keyring", "kvs", "operator", "prepared_query", "session", "status", "topology", "txn"),
 )
 """The modules of this package whose import registers endpoints."""
+CONNECT_DISABLED = "Connect must be enabled in order to use this endpoint"
+_OF_THE_MESH = ("ConnectCA.", "Intention.", "DiscoveryChain.")
+"""Endpoints that refuse while `connect.enabled` is false."""
 
 for _module in ENDPOINTS:
     importlib.import_module(f"server.endpoints.{_module}")
@@ -30,6 +33,8 @@ async def dispatch(context: Context, method: str, args: Wire, *, may_forward: bo
     datacenter = getattr(args, "datacenter", "")
     if datacenter and datacenter != context.datacenter and datacenter.lower() != context.datacenter.lower():
         return await _in_datacenter(context, datacenter, method, args)
+    if method.startswith(_OF_THE_MESH) and not context.connect_enabled:
+        raise RpcError(CONNECT_DISABLED)
     function = READS.get(method)
     if function is not None:
         if not isinstance(args, Query):

@@ -76,6 +76,7 @@ class FakeServer:
         self.datacenter = "dc1"
         self.node_name = "node1"
         self.limits = Limits(hold_timeout=0.2)
+        self.connect_enabled = True
         self.session_timers = SessionTimers(lambda: self.now)
         self.autopilot = Autopilot()
         self.coordinate_updates: dict[tuple[str, str], Coordinate] = {}
