@@ -31,9 +31,7 @@ def test_every_recorded_step_gives_the_same_bits() -> None:
     steps = 0
     for case in vectors("coordinates")["updates"]:
         config = case["config"]
-        mine = Vivaldi(
-            Random(0), place(case["start"]), config["LatencyFilterSize"], config["AdjustmentWindowSize"]
-        )
+        mine = Vivaldi(Random(0), place(case["start"]), config["LatencyFilterSize"], config["AdjustmentWindowSize"])
         for step in case["steps"]:
             if "result" not in step:
                 with pytest.raises(GossipError):
