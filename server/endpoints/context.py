@@ -201,13 +201,17 @@ CallFunction = Callable[[Context, Any], Awaitable[Any]]
 READS: dict[str, ReadFunction] = {}
 WRITES: dict[str, CallFunction] = {}
 LOCAL: dict[str, CallFunction] = {}
+FOLLOW_UPS: dict[str, Callable[[Context, Any, Any], Awaitable[Any]]] = {}
+"""What is done about the answer of a read before it goes out: `(context, args, reply) -> reply`."""
 
 R = TypeVar("R", bound=Callable[..., Any])
 
 
-def _registrar(table: dict[str, Any], method: str) -> Callable[[R], R]:
+def _registrar(
+    table: dict[str, Any], method: str, tables: Sequence[dict[str, Any]] = (READS, WRITES, LOCAL)
+) -> Callable[[R], R]:
     def register(function: R) -> R:
-        if method in READS or method in WRITES or method in LOCAL:
+        if any(method in one for one in tables):
             raise ValueError(f"{method} is registered twice")
         table[method] = function
         return function
@@ -218,6 +222,11 @@ def _registrar(table: dict[str, Any], method: str) -> Callable[[R], R]:
 def read(method: str) -> Callable[[R], R]:
     """Register a read: `(context, args, watch) -> reply`."""
     return _registrar(READS, method)
+
+
+def follow_up(method: str) -> Callable[[R], R]:
+    """Register what follows a read: `async (context, args, reply) -> reply`, because a read itself asks nobody else."""
+    return _registrar(FOLLOW_UPS, method, (FOLLOW_UPS,))
 
 
 def write(method: str) -> Callable[[R], R]:

@@ -130,6 +130,19 @@ def test_services_and_names_of_the_other_datacenter(pair: Pair) -> None:
     assert pair.client.cli("catalog", "nodes", "-datacenter=dc2").stdout.count("dc2") == 2
 
 
+def test_a_query_looks_in_the_other_datacenter(pair: Pair) -> None:
+    pair.far.json("PUT", "/v1/agent/service/register", {"Name": "only-there", "Port": 81, "Address": "10.1.2.4"})
+    pair.far.until(lambda: pair.far.json("GET", "/v1/health/service/only-there?passing"))
+    body = {"Name": "anywhere", "Service": {"Service": "only-there", "Failover": {"NearestN": 2}}}
+    pair.server.json("POST", "/v1/query", body)
+    found = pair.client.json("GET", "/v1/query/anywhere/execute")
+    assert (found["Datacenter"], found["Failovers"]) == ("dc2", 1)
+    assert [row["Service"]["Port"] for row in found["Nodes"]] == [81]
+    question = dnslib.DNSRecord.question("anywhere.query.consul")
+    answer = dnslib.DNSRecord.parse(question.send("127.0.0.1", pair.client.ports["dns"], timeout=10))
+    assert [str(one.rdata) for one in answer.rr] == ["10.1.2.4"]
+
+
 def test_a_datacenter_that_nobody_knows(pair: Pair) -> None:
     for agent in (pair.server, pair.client):
         status, text = agent.request("GET", "/v1/kv/greeting?dc=dc9")

@@ -139,7 +139,7 @@ class FakeServer:
         return self.places
 
     def route(self, datacenter: str) -> list[str]:
-        return self.elsewhere.get(datacenter, [])
+        return self.elsewhere.get(datacenter.lower(), [])
 
     async def fire_event(self, name: str, payload: bytes) -> None:
         self.events.append((name, payload))
