@@ -1,10 +1,12 @@
 """What an agent says of itself: its configuration without secrets, figures, and the machine below it."""
 
+import asyncio
 import os
 import platform
 import time
 from typing import TYPE_CHECKING, Any
 
+from agent.logs import internal_errors
 from agent.version import CONSUL_VERSION, VERSION
 from gossip.core import Member
 from gossip.options import PoolOptions
@@ -147,6 +149,7 @@ def stats(agent: "Agent") -> dict[str, dict[str, str]]:
             "check_monitors": "0",
             "check_ttls": str(sum(agent.checks.is_ttl(check_id) for check_id in local.checks)),
             "checks": str(len(local.checks)),
+            "internal_errors": str(internal_errors.count),
             "services": str(len(local.services)),
         },
         "build": {"prerelease": "", "revision": "", "version": CONSUL_VERSION, "version_metadata": ""},
@@ -154,6 +157,7 @@ def stats(agent: "Agent") -> dict[str, dict[str, str]]:
         "runtime": {
             "arch": platform.machine(),
             "cpu_count": str(os.cpu_count()),
+            "goroutines": str(len(asyncio.all_tasks())),
             "os": platform.system().lower(),
             "version": f"python{platform.python_version()}",
         },

@@ -389,7 +389,7 @@ class Front(asyncio.Protocol):
         except (OSError, asyncio.CancelledError):
             self.close()  # The client is gone or too slow, or the agent stops.
         except Exception:
-            log.exception("%s %s failed", request.method, request.target)
+            log.exception("%s %s", request.method, request.target.partition("?")[0])
             self.close()
         finally:
             self.task = self._request = None

@@ -6,6 +6,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import aiohttp
 from multidict import CIMultiDict
 
+from agent.http.described import NoBody, Operation, Raw
 from agent.http.routing import ApiRequest, ApiResponse, route
 
 _SECONDS = 30.0
@@ -19,7 +20,20 @@ _OWN = frozenset(
 """Headers of the backend's answer that are this connection's own matter."""
 
 
-@route("GET", "/v1/internal/ui/metrics-proxy/", prefix=True)
+@route(
+    "GET",
+    "/v1/internal/ui/metrics-proxy/",
+    Operation(
+        "{path}",
+        answer=Raw("*/*", "What the backend answers."),
+        statuses={
+            403: NoBody("The path is not one of those allowed."),
+            404: NoBody("No backend is configured."),
+            502: NoBody("The backend does not answer."),
+        },
+    ),
+    prefix=True,
+)
 async def metrics_proxy(request: ApiRequest) -> ApiResponse:
     """What the configured backend answers; 404 without one, 403 for other paths than the allowed, 502 when it fails."""
     settings = request.agent.config.metrics_proxy
@@ -27,7 +41,8 @@ async def metrics_proxy(request: ApiRequest) -> ApiResponse:
         return ApiResponse(status=404)
     base = urlsplit(settings.base_url)
     path = posixpath.normpath(f"{base.path}/{request.rest}").replace("//", "/")
-    if not path.startswith(base.path or "/") or (settings.path_allowlist and path not in settings.path_allowlist):
+    below = f"{path}/".startswith(f"{base.path.rstrip('/')}/")
+    if not below or (settings.path_allowlist and path not in settings.path_allowlist):
         return ApiResponse(status=403)
     query = urlencode([(key, value) for key, values in request.params.items() for value in values])
     url = f"{base.scheme}://{base.netloc}{quote(path)}" + (f"?{query}" if query else "")

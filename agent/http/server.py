@@ -157,7 +157,7 @@ class HttpServer:
         except ConnectionError:
             raise
         except Exception:
-            log.exception("%s %s failed", request.method, request.target)
+            log.exception("%s %s", request.method, request.target.partition("?")[0])  # The query may hold a token.
             answer = ApiResponse(b"internal error", 500, TEXT)
         headers = {**self._headers, **answer.headers}
         if answer.status != 301 and answer.body != _NOT_FOUND_API_BODY and request.target.startswith("/v1/"):

@@ -12,8 +12,9 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from gossip.key_answers import KeyReport
-from model.codec import Wire
+from model.codec import Wire, WireError
 from model.commands import CommandType, command
+from model.errors import RpcError
 from model.structs.coordinate import Coordinate, CoordinateVector
 from model.tables import Watch
 from server.fsm import Fsm
@@ -193,7 +194,11 @@ class Context(Protocol):
 
 async def propose(context: Context, kind: CommandType, request: Wire) -> Any:
     """Replicate a command and return what applying it gave. Raises RpcError."""
-    return await context.raft.propose(command(kind, request))
+    try:
+        encoded = command(kind, request)
+    except WireError as error:  # Such as a number of more than 64 bits.
+        raise RpcError(f"failed to encode request: {error}") from None
+    return await context.raft.propose(encoded)
 
 
 ReadFunction = Callable[[Context, Any, Watch | None], Any]
