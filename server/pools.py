@@ -1,7 +1,7 @@
 """What a server knows by its gossip pools, and what it can do with them: its datacenter's own, and the WAN pool."""
 
 from gossip.coordinates import Place
-from gossip.core import Member, Status
+from gossip.core import Member
 from gossip.driver import Gossip, JoinError
 from gossip.key_answers import KeyReport
 from model.structs.coordinate import CoordinateVector
@@ -44,10 +44,6 @@ class Pools:
         if self.wide is None:
             raise JoinError("this server is in no WAN pool: ports.serf_wan is -1")
         return await self.wide.gossip.join(addresses)
-
-    def members_alive(self) -> list[str]:
-        """The names of the pool's living members."""
-        return [member.name for member in self.members() if member.status is Status.ALIVE]
 
     def force_leave(self, name: str, prune: bool = False, wide: bool = False) -> bool:
         """Declare to the pools (or to the WAN pool alone) that a failed member has left; False when nobody knows it."""

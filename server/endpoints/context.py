@@ -160,9 +160,6 @@ class Context(Protocol):
     def server_members(self) -> list[ServerMember]:
         """The servers of this datacenter in the gossip pool."""
 
-    def members_alive(self) -> list[str]:
-        """The names of the living members of this datacenter's gossip pool, clients too."""
-
     def force_leave(self, name: str, prune: bool = False, wide: bool = False) -> bool:
         """Declare to the gossip pool that a failed member has left; False when nobody of that name is known."""
 

@@ -117,9 +117,6 @@ class FakeServer:
     def server_members(self) -> list[ServerMember]:
         return self.members
 
-    def members_alive(self) -> list[str]:
-        return [member.name for member in self.members if member.status == "alive"]
-
     def force_leave(self, name: str, prune: bool = False, wide: bool = False) -> bool:
         self.left.append(name)
         return True
