@@ -22,6 +22,7 @@ from agent.central import CentralDefaults
 from agent.checks.runner import CheckRunner
 from agent.client import Client, ClientConfig
 from agent.config.settings import Config, ConfigError
+from agent.coordinates import report_places
 from agent.definitions import DefinitionError
 from agent.dns.server import DnsServer
 from agent.events import Events
@@ -112,6 +113,17 @@ class Agent:
         self.local.start()
         self._spawn(self.registrations.reap())
         self._join()
+        if not self.config.disable_coordinates:
+            delegate = self.delegate
+            self._spawn(
+                report_places(
+                    delegate,
+                    self.config.datacenter,
+                    self.config.node_name,
+                    lambda: delegate.place,
+                    lambda: len(delegate.members()),
+                )
+            )
         if self.config.config_entries and self.delegate.is_server:
             self._spawn(self._bootstrap_entries())
 

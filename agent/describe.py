@@ -11,6 +11,7 @@ from agent.version import CONSUL_VERSION, VERSION
 from gossip.core import Member
 from gossip.options import PoolOptions
 from model.durations import SECOND, format_duration
+from model.gojson import to_json
 
 if TYPE_CHECKING:
     from agent.agent import Agent
@@ -61,7 +62,7 @@ def describe(agent: "Agent") -> dict[str, Any]:
             "BuildDate": "1970-01-01T00:00:01Z",
         },
         "DebugConfig": _debug_config(agent),
-        "Coord": {"Adjustment": 0, "Error": 1.5, "Height": 0.00001, "Vec": [0] * 8},
+        "Coord": to_json(place) if (place := agent.delegate.place) is not None else None,
         "Member": shown_member(member) if member is not None else {},
         "Stats": stats(agent),
         "Meta": {**config.node_meta, "consul-network-segment": ""},
