@@ -17,6 +17,8 @@ from agent.cli.problem import ApiError, Problem
 if TYPE_CHECKING:
     import http.client
 
+    from agent.cli.secure import TlsOptions
+
 TIMEOUT = 660.0
 """Seconds of silence after which an agent counts as dead; longer than the longest blocking query."""
 _SCHEMES = ("http", "https", "unix")
@@ -89,21 +91,18 @@ class Api:
         host, port = parts.hostname or "127.0.0.1", parts.port
         if parts.scheme != "https":
             return http.client.HTTPConnection(host, port or 80, timeout=self._timeout)
-        import ssl
+        from agent.cli.secure import SecureConnection
 
-        context = ssl.create_default_context(
-            cafile=self._flags.values.get("ca-file") or self._env.get("CONSUL_CACERT") or None,
-            capath=self._flags.values.get("ca-path") or self._env.get("CONSUL_CAPATH") or None,
-        )
-        certificate = self._flags.values.get("client-cert") or self._env.get("CONSUL_CLIENT_CERT")
-        if certificate:
-            context.load_cert_chain(
-                certificate, self._flags.values.get("client-key") or self._env.get("CONSUL_CLIENT_KEY") or None
-            )
-        if self._env.get("CONSUL_HTTP_SSL_VERIFY", "").lower() in ("0", "false"):
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return http.client.HTTPSConnection(host, port or 443, timeout=self._timeout, context=context)
+        return SecureConnection(host, port or 443, self._timeout, self.tls())
+
+    def tls(self) -> TlsOptions:
+        """How HTTPS is spoken. Raises ApiError when files cannot be used."""
+        from agent.cli.secure import tls_options
+
+        try:
+            return tls_options(self._flags.values, self._env)
+        except ValueError as error:
+            raise ApiError(str(error)) from None
 
     def _headers(self) -> dict[str, str]:
         headers = {"X-Consul-Token": self._token} if self._token else {}
@@ -189,6 +188,12 @@ class Api:
             return "EOF"
         if isinstance(error, http.client.HTTPException):
             return f"malformed HTTP response: {type(error).__name__} {error}"
+        if parts.scheme == "https" and isinstance(error, OSError):
+            from agent.cli.secure import tls_problem
+
+            problem = tls_problem(error)
+            if problem:
+                return problem
         if isinstance(error, ConnectionResetError | BrokenPipeError):
             return f"connection reset by peer ({where})"
         if isinstance(error, ValueError):

@@ -35,7 +35,11 @@ def proxy(flags: Flags) -> int:
 
     print(f"    Configuration mode: Agent API, proxy ID: {proxy_id}")
     print("\n==> Log data will now stream in as it occurs:\n", flush=True)
-    return uvloop.run(run_proxy(AgentSource(api.base, proxy_id, api.token), float(flags["drain"])))
+    tls = api.tls() if api.base.startswith("https:") else None
+    source = AgentSource(
+        api.address, proxy_id, api.token, tls.context if tls else None, tls.server_name if tls else ""
+    )
+    return uvloop.run(run_proxy(source, float(flags["drain"])))
 
 
 def sidecar_of(api: Api, service_id: str) -> str:

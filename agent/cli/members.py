@@ -1,11 +1,10 @@
 """`members`, `join`, `leave`, `force-leave`, `info`, `reload`."""
 
-import re
-
 from agent.cli.client import Api, ApiError
 from agent.cli.flags import Flags, columns, fail
 from agent.cli.help import of_command
 from agent.cli.tables import COMMANDS
+from model.goregexp import RegexpError, compile_regexp
 
 _STATUS = {0: "none", 1: "alive", 2: "leaving", 3: "left", 4: "failed"}
 
@@ -13,13 +12,13 @@ _STATUS = {0: "none", 1: "alive", 2: "leaving", 3: "left", 4: "failed"}
 def members(flags: Flags) -> int:
     """List the members; exit code 2 when none matches."""
     try:
-        wanted = re.compile(flags["status"])
-    except re.error as error:
+        wanted = compile_regexp(flags["status"])
+    except RegexpError as error:
         return fail(f"Failed to compile status regexp: {error}")
-    if flags["segment"] not in ("_all", ""):
-        return fail(f"Error retrieving members: segment {flags['segment']!r} does not exist")
-    found = Api(flags).get("/v1/agent/members", wan="1" if flags["wan"] else None, segment=None)
-    found = [one for one in found if wanted.search(_STATUS.get(one["Status"], ""))]
+    found = Api(flags).get(
+        "/v1/agent/members", wan="1" if flags["wan"] else None, segment=flags["segment"] or None
+    )
+    found = [one for one in found if wanted.found_in(_STATUS.get(one["Status"], ""))]
     if not found:
         return 2
     found.sort(key=lambda one: (one["Tags"].get("role") != "consul", one["Name"]))
