@@ -197,7 +197,7 @@ class Server:
             config.build,
             self.rpc_port,
             config.wan_port,
-            config.bootstrap,
+            config.bootstrap and not config.fast,  # A dev agent leads alone without saying so.
             config.bootstrap_expect,
         )
         settings = Settings(
@@ -447,7 +447,7 @@ class Server:
         return {
             "consul": {
                 "acl": "disabled",
-                "bootstrap": str(self.config.bootstrap).lower(),
+                "bootstrap": str(self.config.bootstrap and not self.config.fast).lower(),
                 "known_datacenters": "1",
                 "leader": str(self.raft.is_leader).lower(),
                 "leader_addr": leader.address if leader else "",

@@ -1,12 +1,16 @@
 """/v1/agent: this agent itself, its host, its members, and what can be done to it."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from agent.describe import describe, host_info, shown_member, version_info
+from agent.describe import describe, shown_member
+from agent.host import host_info
 from agent.http.described import Operation, Param
 from agent.http.routing import ApiRequest, ApiResponse, HttpError, route
 from agent.metrics import metrics_answer
 from gossip.driver import JoinError
+
+if TYPE_CHECKING:
+    from agent.agent import Agent
 
 
 @route("GET", "/v1/agent/self", Operation(answer=dict[str, Any]))
@@ -15,34 +19,37 @@ async def myself(request: ApiRequest) -> Any:
     return describe(request.agent)
 
 
-@route("GET", "/v1/agent/version", Operation(answer=dict[str, str]))
-async def version(request: ApiRequest) -> Any:
-    """The version."""
-    return version_info()
-
-
 @route("GET", "/v1/agent/host", Operation(answer=dict[str, Any]))
 async def host(request: ApiRequest) -> Any:
     """The machine."""
     return host_info()
 
 
-@route(
-    "GET",
-    "/v1/agent/members",
-    Operation(query=(Param("wan", "1 or true: the servers as the WAN pool has them."),), answer=list[dict[str, Any]]),
-)
+WAN = Param("wan", "1 or true: the servers as the WAN pool has them.")
+SEGMENT = Param("segment", "Only the pool of all, `_all` or none, exists.")
+PRUNE, IN_WAN = Param("prune", "Forget the member at once.", "flag"), Param("wan", "In the WAN pool.", "flag")
+NO_SEGMENTS = "Network segments are not supported in this version of Consul"
+
+
+@route("GET", "/v1/agent/members", Operation(query=(WAN, SEGMENT), answer=list[dict[str, Any]]))
 async def members(request: ApiRequest) -> Any:
     """The members of the gossip pool."""
     agent = request.agent
+    if request.param("segment") not in ("", "_all"):
+        raise HttpError(500, NO_SEGMENTS)
     found = [shown_member(member) for member in agent.delegate.members()]
-    if request.param("wan") in ("1", "true") and agent.delegate.is_server:
-        found = [
-            {**one, "Name": f"{one['Name']}.{agent.config.datacenter}", "Port": agent.config.ports.serf_wan}
-            for one in found
-            if one["Tags"].get("role") == "consul"
-        ]
+    if request.param("wan") in ("1", "true"):
+        found = [_in_wan(one, agent) for one in found if one["Tags"].get("role") == "consul"]
+        return found if agent.delegate.is_server else []
     return found
+
+
+def _in_wan(member: dict[str, Any], agent: "Agent") -> dict[str, Any]:
+    """A server as it is known between datacenters."""
+    tags = {key: value for key, value in member["Tags"].items() if key != "wan_join_port"}
+    port = member["Tags"].get("wan_join_port", "")
+    name = f"{member['Name']}.{agent.config.datacenter}"
+    return {**member, "Name": name, "Port": int(port) if port.isdigit() else 0, "Tags": tags}
 
 
 @route("PUT", "/v1/agent/join/", Operation("{address}", (Param("wan", "Accepted for compatibility."),)), prefix=True)
@@ -58,13 +65,19 @@ async def join(request: ApiRequest) -> ApiResponse:
 @route(
     "PUT",
     "/v1/agent/force-leave/",
-    Operation("{node}", (Param("prune", "Forget the member at once.", "flag"),)),
+    Operation(
+        "{node}", (Param("prune", "Forget the member at once.", "flag"), Param("wan", "In the WAN pool.", "flag"))
+    ),
     prefix=True,
 )
 async def force_leave(request: ApiRequest) -> ApiResponse:
     """Declare that a failed member has left."""
-    if not request.agent.delegate.gossip.force_leave(request.rest, request.has("prune")):
-        raise HttpError(500, f"agent: No node found with name '{request.rest}'")
+    name = request.rest
+    if request.has("wan"):  # Names there end with the datacenter; what does not is, to Consul, no name at all.
+        ending = f".{request.agent.config.datacenter}"
+        name = name.removesuffix(ending) if name.endswith(ending) else ""
+    if not request.agent.delegate.gossip.force_leave(name, request.has("prune")):
+        raise HttpError(500, f"agent: No node found with name '{name}'")
     return ApiResponse()
 
 
