@@ -76,7 +76,9 @@ async def force_leave(request: ApiRequest) -> ApiResponse:
     if request.has("wan"):  # Names there end with the datacenter; what does not is, to Consul, no name at all.
         ending = f".{request.agent.config.datacenter}"
         name = name.removesuffix(ending) if name.endswith(ending) else ""
-    if not request.agent.delegate.gossip.force_leave(name, request.has("prune")):
+    delegate = request.agent.delegate
+    done = delegate.gossip.force_leave(name, request.has("prune"))
+    if not done and all(member.name != name for member in delegate.members()):  # One that lives just goes on.
         raise HttpError(500, f"agent: No node found with name '{name}'")
     return ApiResponse()
 
