@@ -1,6 +1,6 @@
 """/v1/agent: this agent itself, its host, its members, and what can be done to it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agent.describe import describe, shown_member
 from agent.host import host_info
@@ -9,8 +9,9 @@ from agent.http.routing import ApiRequest, ApiResponse, HttpError, route
 from agent.metrics import metrics_answer
 from gossip.driver import JoinError
 
-if TYPE_CHECKING:
-    from agent.agent import Agent
+WIDE = Param("wan", "1 or true: the WAN pool, of the servers of all datacenters.")
+SEGMENT = Param("segment", "_all or empty: this version has no segments.")
+ALL_SEGMENTS = "_all"
 
 
 @route("GET", "/v1/agent/self", Operation(answer=dict[str, Any]))
@@ -25,38 +26,31 @@ async def host(request: ApiRequest) -> Any:
     return host_info()
 
 
-WAN = Param("wan", "1 or true: the servers as the WAN pool has them.")
-SEGMENT = Param("segment", "Only the pool of all, `_all` or none, exists.")
-PRUNE, IN_WAN = Param("prune", "Forget the member at once.", "flag"), Param("wan", "In the WAN pool.", "flag")
-NO_SEGMENTS = "Network segments are not supported in this version of Consul"
-
-
-@route("GET", "/v1/agent/members", Operation(query=(WAN, SEGMENT), answer=list[dict[str, Any]]))
+@route(
+    "GET",
+    "/v1/agent/members",
+    Operation(query=(WIDE, SEGMENT), answer=list[dict[str, Any]]),
+)
 async def members(request: ApiRequest) -> Any:
     """The members of the gossip pool."""
-    agent = request.agent
-    if request.param("segment") not in ("", "_all"):
-        raise HttpError(500, NO_SEGMENTS)
-    found = [shown_member(member) for member in agent.delegate.members()]
-    if request.param("wan") in ("1", "true"):
-        found = [_in_wan(one, agent) for one in found if one["Tags"].get("role") == "consul"]
-        return found if agent.delegate.is_server else []
-    return found
+    delegate = request.agent.delegate
+    if request.param("segment") not in ("", ALL_SEGMENTS):
+        raise HttpError(500, "Network segments are not supported in this version of Consul")
+    found = delegate.wide_members() if _wide(request) else delegate.members()
+    return [shown_member(member) for member in found]
 
 
-def _in_wan(member: dict[str, Any], agent: "Agent") -> dict[str, Any]:
-    """A server as it is known between datacenters."""
-    tags = {key: value for key, value in member["Tags"].items() if key != "wan_join_port"}
-    port = member["Tags"].get("wan_join_port", "")
-    name = f"{member['Name']}.{agent.config.datacenter}"
-    return {**member, "Name": name, "Port": int(port) if port.isdigit() else 0, "Tags": tags}
+def _wide(request: ApiRequest) -> bool:
+    """Whether the request is about the WAN pool; the parameter alone, without a value, does not say so."""
+    return request.param("wan") in ("1", "true")
 
 
-@route("PUT", "/v1/agent/join/", Operation("{address}", (Param("wan", "Accepted for compatibility."),)), prefix=True)
+@route("PUT", "/v1/agent/join/", Operation("{address}", (WIDE,)), prefix=True)
 async def join(request: ApiRequest) -> ApiResponse:
     """Join the pool at an address."""
+    delegate = request.agent.delegate
     try:
-        await request.agent.delegate.join([request.rest])
+        await (delegate.join_wide if _wide(request) else delegate.join)([request.rest])
     except JoinError as error:
         raise HttpError(500, str(error)) from None
     return ApiResponse()
@@ -65,21 +59,18 @@ async def join(request: ApiRequest) -> ApiResponse:
 @route(
     "PUT",
     "/v1/agent/force-leave/",
-    Operation(
-        "{node}", (Param("prune", "Forget the member at once.", "flag"), Param("wan", "In the WAN pool.", "flag"))
-    ),
+    Operation("{node}", (Param("prune", "Forget the member at once.", "flag"), WIDE)),
     prefix=True,
 )
 async def force_leave(request: ApiRequest) -> ApiResponse:
     """Declare that a failed member has left."""
-    name = request.rest
-    if request.has("wan"):  # Names there end with the datacenter; what does not is, to Consul, no name at all.
-        ending = f".{request.agent.config.datacenter}"
-        name = name.removesuffix(ending) if name.endswith(ending) else ""
     delegate = request.agent.delegate
-    done = delegate.gossip.force_leave(name, request.has("prune"))
-    if not done and all(member.name != name for member in delegate.members()):  # One that lives just goes on.
-        raise HttpError(500, f"agent: No node found with name '{name}'")
+    wide = request.has("wan")
+    known = delegate.wide_members() if wide else delegate.members()
+    done = delegate.force_leave(request.rest, request.has("prune"), wide=wide)
+    if not done and all(member.name != request.rest for member in known):  # One that lives just goes on.
+        shown = "" if wide else request.rest  # As recorded: Consul tells nothing of a WAN member's name.
+        raise HttpError(500, f"agent: No node found with name '{shown}'")
     return ApiResponse()
 
 

@@ -36,7 +36,7 @@ async def service(request: ApiRequest) -> ApiResponse:
     """One service; with `?hash=` the answer waits until the service looks different."""
     agent = request.agent
     wanted = request.param("hash")
-    wait = min(request.query_options().get("max_query_time", 0) / 1e9 or 300.0, 600.0)
+    wait = request.hold()
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait
     while True:

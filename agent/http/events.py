@@ -59,7 +59,7 @@ async def list_events(request: ApiRequest) -> ApiResponse:
     agent = request.agent
     options = request.waiting()
     index = options.get("min_query_index", 0)
-    wait = min(options.get("max_query_time", 0) / 1e9 or 300.0, 600.0)
+    wait = request.hold()
     found, present = await agent.events.listed(request.param("name"), index, wait)
     headers = {
         "X-Consul-Index": str(present),

@@ -105,7 +105,6 @@ def test_only_proxies_show_a_proxy() -> None:
 
     assert "Proxy" not in shown(Proxy={"DestinationServiceName": "y"})
     assert shown(Kind="terminating-gateway")["Proxy"] == {"MeshGateway": {}, "Expose": {}}
-    proxy = shown(
-        Kind="connect-proxy", Proxy={"DestinationServiceName": "y", "Upstreams": [{"DestinationName": "z"}]}
-    )["Proxy"]
-    assert proxy["Upstreams"] == [{"DestinationName": "z", "DestinationType": "service", "MeshGateway": {}}]
+    upstream = {"DestinationName": "z", "LocalBindPort": 1}
+    proxy = shown(Kind="connect-proxy", Proxy={"DestinationServiceName": "y", "Upstreams": [upstream]})["Proxy"]
+    assert proxy["Upstreams"] == [{**upstream, "DestinationType": "service", "MeshGateway": {}}]
