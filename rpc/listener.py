@@ -38,6 +38,10 @@ class Listener:
         self._dispatch = dispatch
         self._raft = raft
         self._snapshot = snapshot
+        self.handshake_timeout = HANDSHAKE_TIMEOUT
+        """Seconds in which a connection must say what it is for."""
+        self.max_per_client = MAX_CONNECTIONS_PER_CLIENT
+        """Connections that one address may have; 0 for any number."""
         self._server: asyncio.Server | None = None
         self._per_client: Counter[str] = Counter()
         self._sessions: set[Session] = set()
@@ -61,7 +65,7 @@ class Listener:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = writer.get_extra_info("peername")
         client = str(peer[0]) if peer else ""
-        if self._per_client[client] >= MAX_CONNECTIONS_PER_CLIENT:
+        if 0 < self.max_per_client <= self._per_client[client]:
             log.warning("closed a connection from %s: too many connections", client)
             writer.close()
             return
@@ -82,7 +86,7 @@ class Listener:
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, client: str) -> None:
-        async with asyncio.timeout(HANDSHAKE_TIMEOUT):
+        async with asyncio.timeout(self.handshake_timeout):
             first = await reader.readexactly(1)
         if first == b"\x01":
             await self._raft(reader, writer)

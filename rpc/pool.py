@@ -33,6 +33,8 @@ class Pool:
 
     def __init__(self, source: str = "") -> None:
         self.source = (source, 0) if source else None
+        self.call_timeout = CALL_TIMEOUT
+        """Seconds in which a call that does not wait for a change must be answered."""
         self._connections: dict[str, _Connection] = {}
         self._dialling: dict[str, asyncio.Lock] = {}
         self._sequence = itertools.count(1)
@@ -44,7 +46,7 @@ class Pool:
         stream, values = connection.idle.pop() if connection.idle else (connection.session.open(), ValueReader())
         reusable = False
         try:
-            async with asyncio.timeout(_time_limit(args)):
+            async with asyncio.timeout(_time_limit(args, self.call_timeout)):
                 await stream.write(encode_request(next(self._sequence), method, args))
                 header = await _value(stream, values)
                 body = await _value(stream, values)
@@ -102,11 +104,11 @@ class Pool:
         await asyncio.gather(*(one.session.close() for one in connections.values()), return_exceptions=True)
 
 
-def _time_limit(args: Wire) -> float:
+def _time_limit(args: Wire, call_timeout: float) -> float:
     if isinstance(args, Query) and args.min_query_index:
         wait = args.max_query_time / _SECOND if args.max_query_time else DEFAULT_QUERY_TIME
-        return wait * (1 + 1 / 16) + CALL_TIMEOUT
-    return CALL_TIMEOUT
+        return wait * (1 + 1 / 16) + call_timeout
+    return call_timeout
 
 
 async def _value(stream: Stream, values: ValueReader) -> Any:

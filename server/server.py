@@ -6,9 +6,9 @@ import random
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from gossip.consul import ServerInfo, admission, parse_server, server_tags
 from gossip.core import LAN, LOCAL, Member, MemberEvent, Settings, Status, Timing
@@ -41,6 +41,21 @@ from server.raft.transport import Transport
 log = logging.getLogger("lictor.server")
 
 
+class SnapshotTiming(NamedTuple):
+    """When a server snapshots its state; see `RaftConfig`. `interval` in seconds."""
+
+    interval: float = 30.0
+    threshold: int = 16384
+    trailing_logs: int = 10_000
+
+
+class ConnectionLimits(NamedTuple):
+    """Seconds for a connection to say what it is for, and connections of one address (0: any number)."""
+
+    handshake_timeout: float = 5.0
+    per_client: int = 100
+
+
 @dataclass
 class ServerConfig:
     """A server's settings. Ports of 0 take any free port; `data_dir` None keeps nothing on disk."""
@@ -61,6 +76,8 @@ class ServerConfig:
     raft_multiplier: int = 5
     lease_reads: bool = False
     fast: bool = False
+    snapshots: SnapshotTiming = field(default_factory=SnapshotTiming)
+    connections: ConnectionLimits = field(default_factory=ConnectionLimits)
     limits: Limits = field(default_factory=Limits)
     ca_config: dict[str, Any] = field(default_factory=dict)
     autopilot: AutopilotConfig = DEFAULT_AUTOPILOT
@@ -98,6 +115,7 @@ class Server:
         self.ca.initial_config = config.ca_config
         self.pool = Pool(config.bind if config.bind.startswith("127.") else "")
         self.listener = Listener(self._remote_call, self._raft_connection, self.snapshot)
+        self.listener.handshake_timeout, self.listener.max_per_client = config.connections
         self.rpc_port = config.rpc_port
         self._gossip: Gossip | None = None
         self._raft: RaftNode | None = None
@@ -156,6 +174,7 @@ class Server:
             config=raft_timing(config.raft_multiplier, config.fast, config.lease_reads),
             random=random.randrange,
         )
+        self.take_snapshots(config.snapshots)
         self._leader_loop = LeaderLoop(self, self._raft, self.members)
         self._raft.on_leadership(self._leader_loop.leadership)
         self._raft.on_leader_change(self._leader_changed)
@@ -236,6 +255,16 @@ class Server:
         if self._raft is not None:
             await self._raft.stop()
         await self.pool.close()
+
+    def take_snapshots(self, timing: SnapshotTiming) -> None:
+        """Change when snapshots are taken and how much of the log they leave."""
+        raft = self.raft
+        raft.config = replace(
+            raft.config,
+            snapshot_interval=timing.interval,
+            snapshot_threshold=timing.threshold,
+            trailing_logs=timing.trailing_logs,
+        )
 
     async def leave(self) -> None:
         """Leave the cluster: leadership is handed over, the others take this server out; then `stop`."""

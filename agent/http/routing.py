@@ -22,6 +22,8 @@ W = TypeVar("W", bound=Wire)
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
 MAX_BODY = 32 << 20
+OWN_HEADERS = {"X-Consul-Default-Acl-Policy": "allow"}
+"""What every answer of the API carries."""
 
 
 class HttpError(Exception):

@@ -27,6 +27,7 @@ from agent.http import (
     internal,
     keyring,
     kv,
+    metrics_proxy,
     monitor,
     openapi,
     operator,
@@ -47,7 +48,7 @@ log = logging.getLogger("lictor.agent.http")
 
 MODULES = (
     *(agent_api, catalog, config_entries, connect, disabled, discovery_chain, intentions, internal, keyring, kv),
-    *(monitor, openapi, operator, query, session, snapshot),
+    *(metrics_proxy, monitor, openapi, operator, query, session, snapshot),
 )
 NOT_FOUND_API = "Invalid URL path: not a recognized HTTP API endpoint\n"
 _NOT_FOUND_API_BODY = NOT_FOUND_API.encode()
@@ -80,6 +81,8 @@ class HttpServer:
         self._blocked = tuple(http.block_endpoints)
         self._networks = [ipaddress.ip_network(text, strict=False) for text in http.allow_write_http_from]
         self._headers = dict(http.response_headers)
+        if agent.config.translate_wan_addrs:
+            self._headers["X-Consul-Translate-Addresses"] = "true"
 
     async def start(self, addresses: list[str], port: int) -> None:
         """Listen. Raises OSError when the port is in use."""
@@ -142,6 +145,17 @@ class HttpServer:
             headers["Vary"] = "Accept-Encoding"
             gzip = "gzip" in request.headers.get("Accept-Encoding", "")
         return Outgoing(answer, headers, gzip)
+
+    async def ask(self, target: str, token: str) -> tuple[int, bytes, int]:
+        """A GET of the agent's own, without a connection: status, body, and the index of the answer (0 for none)."""
+
+        async def no_body(limit: int) -> bytes:
+            return b""
+
+        headers = {"X-Consul-Token": token} if token else {}
+        answer, sent, _ = await self.respond(Incoming("GET", target, headers, "127.0.0.1", no_body))
+        index = sent.get("X-Consul-Index", "")
+        return answer.status, answer.body, int(index) if index.isdigit() else 0
 
     async def _stream(
         self, request: web.BaseRequest, answer: ApiResponse, headers: dict[str, str]
@@ -223,15 +237,19 @@ class HttpServer:
 
     def _page(self, request: Incoming, path: str) -> ApiResponse:
         config = self._agent.config
-        base = "/" + config.ui_path.strip("/") + "/"
+        base = config.ui_path
         if config.ui:
-            if path in ("/", base[:-1]):
-                return ApiResponse(b"", 301, "", {"Location": base})
+            if path in ("/", base[:-1]) and base != "/":
+                body = f'<a href="{base}">Moved Permanently</a>.\n\n' if request.method == "GET" else ""
+                return ApiResponse(body.encode(), 301, "text/html; charset=utf-8" if body else "", {"Location": base})
             if path.startswith(base):
                 if request.method not in ("GET", "HEAD"):
                     raise HttpError(405, f"method {request.method} not allowed")
-                page = find_page(path[len(base) :], base, request.headers.get("If-None-Match", ""))
+                folder = config.ui_settings.folder
+                page = find_page(path[len(base) :], base, request.headers.get("If-None-Match", ""), folder)
                 return ApiResponse(page.body, page.status, page.content_type, page.headers)
+        if path.startswith("/debug/pprof") and not config.enable_debug:
+            return ApiResponse(b"", 401)
         if path == "/":
             return ApiResponse(b"Consul Agent", 200, TEXT)
         raise HttpError(404, NOT_FOUND_API if path.startswith("/v1/") or path == "/v1" else NOT_FOUND)
