@@ -8,6 +8,7 @@ import logging
 import os
 import random
 import signal
+import ssl
 import time
 import uuid
 from pathlib import Path
@@ -21,29 +22,32 @@ from agent.central import CentralDefaults
 from agent.checks.runner import CheckRunner
 from agent.client import Client, ClientConfig
 from agent.config.load import watched_files
-from agent.config.settings import Config
+from agent.config.settings import Config, ConfigError
 from agent.definitions import DefinitionError
 from agent.dns.server import DnsServer
 from agent.events import Events
 from agent.http.server import HttpServer
+from agent.joining import Plan, join_pool
 from agent.leaf import LeafCertificates
 from agent.local import LocalState
 from agent.proxy_state import ProxyStates
 from agent.registrations import Registrations
 from agent.remote_exec import RemoteExec
+from agent.tls import https_context, rpc_rules
 from agent.version import CONSUL_VERSION
 from agent.watches import Watches
 from gossip.core import UserEvent
 from gossip.driver import Event as GossipEvent
-from gossip.driver import JoinError
+from gossip.keyring import KeyringError
 from model.errors import RpcError
 from model.gojson import JsonError
 from model.structs.catalog import Node
 from model.structs.config_rpc import ConfigEntryQuery, ConfigEntryRequest, kind_of
 from model.weak_decode import WeakError
+from rpc.security import Rules, Security
 from server.endpoints.context import Limits
 from server.raft.errors import CorruptLog, RaftError
-from server.server import ConnectionLimits, Server, ServerConfig, SnapshotTiming
+from server.server import Server, ServerConfig, SnapshotTiming
 
 log = logging.getLogger("lictor.agent")
 
@@ -76,6 +80,7 @@ class Agent:
         self.cache: Cache
         self.events: Events
         self.watches: Watches
+        self.security = Security()
         self.http: HttpServer
         self.dns: Any = None
 
@@ -85,6 +90,7 @@ class Agent:
         """Open everything. Raises StartError."""
         try:
             self._prepare_data_dir()
+            self.security.rules = rpc_rules(self.config)
             self.delegate = self._make_delegate()
             await self._start_delegate()
             self._build()
@@ -92,7 +98,10 @@ class Agent:
         except StartError:
             await self.stop()
             raise
-        except (CorruptLog, RaftError, OSError) as error:
+        except ConfigError as error:
+            await self.stop()
+            raise StartError(str(error)) from None
+        except (CorruptLog, RaftError, KeyringError, OSError) as error:
             await self.stop()
             raise StartError(f"failed to start: {error}") from None
         try:
@@ -106,8 +115,8 @@ class Agent:
             self._spawn(reloading.reload_on_changes(self.reload_files, self._reload_logged))
         if self._data is not None and self.config.server:
             self._spawn(self._note_alive(self._data))
-        if self.config.retry_join or self.config.start_join:
-            self._spawn(self._join())
+        self._spawn(self.registrations.reap())
+        self._join()
         if self.config.config_entries and self.delegate.is_server:
             self._spawn(self._bootstrap_entries())
 
@@ -158,13 +167,14 @@ class Agent:
                     rpc_port=config.ports.server,
                     gossip_port=config.ports.serf_lan,
                     wan_port=config.ports.serf_wan,
+                    lan=config.gossip.lan,
+                    wan=config.gossip.wan,
                     data_dir=self._data,
                     bootstrap=config.bootstrap,
                     bootstrap_expect=config.bootstrap_expect,
                     raft_multiplier=config.raft_multiplier,
                     lease_reads=config.lease_reads,
                     snapshots=SnapshotTiming(*msgspec.structs.astuple(config.raft)),
-                    connections=ConnectionLimits(config.rpc_handshake_timeout, config.rpc_max_conns_per_client),
                     fast=config.dev,
                     limits=Limits(
                         config.default_query_time,
@@ -172,9 +182,11 @@ class Agent:
                         config.rpc_hold_timeout,
                         config.session_ttl_min,
                     ),
+                    connect_enabled=config.connect_enabled,
                     ca_config=config.ca_config,
                     autopilot=config.autopilot,
                     extra_tags=self._port_tags(),
+                    security=self.security,
                 )
             )
         return Client(
@@ -186,12 +198,14 @@ class Agent:
                 bind=config.bind_addr,
                 advertise=config.advertise_addr,
                 gossip_port=config.ports.serf_lan,
+                lan=config.gossip.lan,
+                reconnect=config.gossip.advertise_reconnect,
                 data_dir=self._data,
                 fast=config.dev,
                 hold_timeout=config.rpc_hold_timeout,
-                call_timeout=config.rpc_client_timeout,
                 rate=config.rpc_limit.rate,
                 burst=config.rpc_limit.burst,
+                security=self.security,
             )
         )
 
@@ -202,6 +216,8 @@ class Agent:
             tags["grpc_port"] = str(ports.grpc)
         if ports.grpc_tls > 0:
             tags["grpc_tls_port"] = str(ports.grpc_tls)
+        if self.security.rules.accept is not None:
+            tags["use_tls"] = "1"
         return tags
 
     async def _start_delegate(self) -> None:
@@ -224,8 +240,8 @@ class Agent:
 
     def _build(self) -> None:
         config = self.config
-        self.local = LocalState(self.delegate, self._node(), config.server, self._data)
-        self.registrations = Registrations(config, self.local)
+        self.local = LocalState(self.delegate, self._node(), config.server, self._data, config.check_update_interval)
+        self.registrations = Registrations(config, self.local, self.node_id, self.delegate)
         self.checks = self.registrations.checks
         self.leafs = LeafCertificates(self.delegate, config.datacenter)
         self.cache = Cache(self.delegate.call, time.monotonic, config.cache_limit)
@@ -244,13 +260,26 @@ class Agent:
 
     async def _open_ports(self) -> None:
         config = self.config
-        if config.ports.http >= 0:
+        self._apply_limits(config, https_context(config) if config.ports.https > 0 else None)
+        doors = [("HTTP", address, config.ports.http, False) for address in config.http_addrs]
+        doors += [("HTTPS", address, config.ports.https, True) for address in config.https_addrs]
+        for what, address, port, secure in doors:
+            if port < 0 or (secure and port == 0):
+                continue
             try:
-                await self.http.start(config.http_addrs, config.ports.http)
+                await self.http.listen(address, port, secure)
             except OSError as error:
-                raise StartError(_port_text(error, "HTTP", f"{config.http_addrs[0]}:{config.ports.http}")) from None
+                where = address if address.startswith("unix://") else f"{address}:{port}"
+                raise StartError(_port_text(error, what, where)) from None
         if config.ports.dns >= 0:
             await self._start_dns()
+
+    def _apply_limits(self, config: Config, https: ssl.SSLContext | None) -> None:
+        """Let new connections have these limits and this certificate."""
+        limits = config.limits
+        self.security.handshake_timeout = limits.rpc_handshake_timeout
+        self.delegate.limit(limits.rpc_max_conns_per_client, limits.rpc_client_timeout)
+        self.http.apply(limits, https)
 
     async def _start_dns(self) -> None:
         config = self.config
@@ -343,27 +372,21 @@ class Agent:
 
     # Joining
 
-    async def _join(self) -> None:
-        config = self.config
-        if config.start_join:
-            try:
-                await self.delegate.join(config.start_join)
-            except JoinError as error:
-                log.error("Join failed: %s", error)
-        attempt = 0
-        while config.retry_join:
-            try:
-                joined = await self.delegate.join(config.retry_join)
-                log.info("Join cluster completed. Synced with initial agents: num_agents=%d", joined)
-                return
-            except JoinError as error:
-                attempt += 1
-                if config.retry_max and attempt >= config.retry_max:
-                    log.error("max join retry exhausted, exiting")
-                    self._stop.set()
-                    return
-                log.warning("Join cluster failed, will retry: error=%s", error)
-                await asyncio.sleep(min(config.retry_interval, 1.0 * attempt))
+    def _join(self) -> None:
+        config, gossip = self.config, self.config.gossip
+        plans = [(Plan("LAN", config.start_join, config.retry_join, config.retry_interval, config.retry_max), False)]
+        if self.delegate.is_server:
+            wide = Plan(
+                "WAN", gossip.start_join_wan, gossip.retry_join_wan, gossip.retry_interval_wan, gossip.retry_max_wan
+            )
+            plans.append((wide, True))
+        for plan, is_wide in plans:
+            if plan.once or plan.retry:
+                self._spawn(self._join_as_planned(plan, is_wide))
+
+    async def _join_as_planned(self, plan: Plan, is_wide: bool) -> None:
+        if not await join_pool(plan, self.delegate.join_wide if is_wide else self.delegate.join):
+            self._stop.set()
 
     async def _bootstrap_entries(self) -> None:
         """Write the configuration entries of the files that the cluster does not have yet."""
@@ -400,9 +423,11 @@ class Agent:
         """The files and folders whose change means a reload."""
         return watched_files(self.argv)
 
-    def take_over(self, before: Config) -> None:
+    def take_over(self, before: Config, rules: Rules, https: ssl.SSLContext | None) -> None:
         """Hand the new configuration to the parts that were told the old one (`before`)."""
         config = self.config
+        self.security.rules = rules
+        self._apply_limits(config, https)
         self.cache.limit = config.cache_limit
         self.watches.reload(config.watches)
         if isinstance(self.delegate, Server):

@@ -13,6 +13,7 @@ from agent.config.load import load_config
 from agent.config.settings import Config, ConfigError
 from agent.definitions import DefinitionError
 from agent.logs import LEVELS, set_level
+from agent.tls import https_context, rpc_rules
 from model.gojson import JsonError
 
 if TYPE_CHECKING:
@@ -23,8 +24,9 @@ log = logging.getLogger("lictor.agent")
 LOOK = 1.0
 """Seconds between two looks at the files; a change counts once they have been still for so long."""
 RELOADED = (
-    *("cache_limit", "checks", "config_entries", "discard_check_output", "discovery_max_stale", "dns", "log_level"),
-    *("node_meta", "raft", "recursors", "rpc_limit", "services", "telemetry", "watches"),
+    *("cache_limit", "check_output_max_size", "check_update_interval", "checks", "config_entries"),
+    *("discard_check_output", "discovery_max_stale", "dns", "limits", "log_level", "node_meta", "raft", "recursors"),
+    *("rpc_limit", "services", "telemetry", "tls", "watches"),
 )
 """The settings that a running agent takes over, by their names in `Config`; all others wait for the next start."""
 
@@ -39,11 +41,16 @@ async def reload(agent: "Agent") -> str:
         return str(error)
     if fresh.log_level not in LEVELS:
         return f"log_level: unknown level {fresh.log_level}"
+    before = agent.config
+    config = taken_over(before, fresh)
+    try:
+        rules = rpc_rules(config)
+        https = https_context(config) if config.ports.https > 0 else None
+    except ConfigError as error:
+        return str(error)
     log.info("Reloading configuration...")
     for warning in warnings:
         log.warning("%s", warning)
-    before = agent.config
-    config = taken_over(before, fresh)
     try:
         agent.registrations.reload(config)
     except (DefinitionError, JsonError) as error:
@@ -52,7 +59,7 @@ async def reload(agent: "Agent") -> str:
     if agent.dns is not None:
         agent.dns.reload(config)
     set_level(config.log_level)
-    agent.take_over(before)
+    agent.take_over(before, rules, https)
     return ""
 
 

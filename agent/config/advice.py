@@ -72,7 +72,7 @@ def advice(config: Config) -> list[str]:
             "using enable-script-checks without ACLs and without allow_write_http_from is DANGEROUS, "
             "use enable-local-script-checks instead"
         )
-    if (config.ui_settings.metrics_proxy.base_url or config.ui_settings.metrics_provider) and not config.ui:
+    if (config.metrics_proxy.base_url or config.ui_settings.metrics_provider) and not config.ui:
         found.append("ui_config.metrics_proxy has no effect: the UI is not enabled")
     return found
 

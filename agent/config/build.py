@@ -9,10 +9,15 @@ from agent.config import sections
 from agent.config.addresses import ANY, address_of, address_to_advertise, addresses_of, places_of, rendered
 from agent.config.check import check_config
 from agent.config.deprecated import replaced
+from agent.config.gossip import gossip_config
 from agent.config.keys import DURATIONS
+from agent.config.limits import limits as connection_limits
+from agent.config.limits import unix_sockets
+from agent.config.metrics_proxy import metrics_proxy_of
 from agent.config.reader import Reader
 from agent.config.settings import Config, ConfigError, DnsConfig, HttpConfig, Ports, Soa
 from agent.config.template import is_template
+from agent.config.tls import tls_settings
 from model.durations import SECOND
 from model.structs.operator import DEFAULT_AUTOPILOT, AutopilotConfig
 
@@ -52,6 +57,7 @@ def build(read: Reader, dev: bool) -> Config:
         translate_wan_addrs=read.flag("translate_wan_addrs"),
         client_addrs=clients,
         http_addrs=addresses_of("addresses.http", addresses.text("http"), clients),
+        https_addrs=addresses_of("addresses.https", addresses.text("https"), clients),
         dns_addrs=addresses_of("addresses.dns", addresses.text("dns"), clients),
         ports=ports,
         retry_join=places_of("retry_join", read.texts("retry_join")),
@@ -60,12 +66,13 @@ def build(read: Reader, dev: bool) -> Config:
         start_join=places_of("start_join", read.texts("start_join")),
         recursors=_recursors(read.texts("recursors")),
         node_meta={str(key): str(value) for key, value in read.mapping("node_meta").items()},
-        encrypt=read.text("encrypt"),
+        gossip=gossip_config(read, dev, server, tagged["wan"]),
         protocol=read.number("protocol", 2),
         raft_protocol=read.number("raft_protocol", 3),
         ui=ui.flag("enabled", dev or bool(ui.text("dir"))),
         ui_path=_ui_path(ui.text("content_path", "/ui/")),
         ui_settings=sections.ui_settings(ui, ""),
+        metrics_proxy=metrics_proxy_of(ui),
         log_level=read.text("log_level", "DEBUG" if dev else "INFO").upper(),
         log_json=read.flag("log_json"),
         log_to=sections.log_file(read),
@@ -81,9 +88,6 @@ def build(read: Reader, dev: bool) -> Config:
         watches=sections.watches(read),
         telemetry=sections.telemetry(read.section("telemetry")),
         rpc_limit=sections.rpc_limit(limits),
-        rpc_client_timeout=limits.seconds("rpc_client_timeout", 60.0),
-        rpc_handshake_timeout=limits.seconds("rpc_handshake_timeout", 5.0),
-        rpc_max_conns_per_client=limits.at_least("rpc_max_conns_per_client", 0, 100),
         central_config=read.flag("enable_central_service_config", True),
         cache_limit=sections.cache_limit(read.section("cache")),
         use_streaming_backend=read.flag("use_streaming_backend", True),
@@ -99,6 +103,9 @@ def build(read: Reader, dev: bool) -> Config:
         disable_remote_exec=read.flag("disable_remote_exec", True),
         dns=_dns(read.section("dns_config")),
         http=_http(read.section("http_config")),
+        tls=tls_settings(read.values),
+        limits=connection_limits(limits),
+        unix_sockets=unix_sockets(read.section("unix_sockets")),
         default_query_time=read.seconds("default_query_time", 300.0),
         max_query_time=read.seconds("max_query_time", 600.0),
         kv_max_value_size=limits.number("kv_max_value_size", 512 * 1024),

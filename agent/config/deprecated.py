@@ -4,6 +4,7 @@ from typing import Any
 
 from agent.config.reader import Reader
 from agent.config.schema import merged_values
+from agent.config.tls import DEPRECATED as TLS
 
 MOVED: dict[str, str] = {
     "allow_write_http_from": "http_config.allow_write_http_from",
@@ -15,6 +16,7 @@ MOVED: dict[str, str] = {
 
 OLD: dict[str, str] = {
     **MOVED,
+    **TLS,
     "acl_agent_master_token": "acl.tokens.agent_recovery",
     "acl_agent_token": "acl.tokens.agent",
     "acl_datacenter": "primary_datacenter",
@@ -26,17 +28,6 @@ OLD: dict[str, str] = {
     "acl_token": "acl.tokens.default",
     "acl_ttl": "acl.token_ttl",
     "enable_acl_replication": "acl.enable_token_replication",
-    "ca_file": "tls.defaults.ca_file",
-    "ca_path": "tls.defaults.ca_path",
-    "cert_file": "tls.defaults.cert_file",
-    "key_file": "tls.defaults.key_file",
-    "tls_cipher_suites": "tls.defaults.tls_cipher_suites",
-    "tls_min_version": "tls.defaults.tls_min_version",
-    "verify_incoming": "tls.defaults.verify_incoming",
-    "verify_incoming_https": "tls.https.verify_incoming",
-    "verify_incoming_rpc": "tls.internal_rpc.verify_incoming",
-    "verify_outgoing": "tls.defaults.verify_outgoing",
-    "verify_server_hostname": "tls.internal_rpc.verify_server_hostname",
     "non_voting_server": "read_replica",
     "acl.tokens.master": "acl.tokens.initial_management",
     "acl.tokens.agent_master": "acl.tokens.agent_recovery",
@@ -79,7 +70,7 @@ def deprecations(merged: dict[str, Any]) -> list[str]:
 
 def replaced(read: Reader) -> Reader:
     """The settings with those under old names where they belong."""
-    values = read.values
+    values = dict(read.values)
     for old, new in MOVED.items():
         if (value := values.get(old)) is None:
             continue

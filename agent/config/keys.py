@@ -19,6 +19,13 @@ HONOURED = frozenset(
         *("raft_snapshot_interval", "raft_snapshot_threshold", "raft_trailing_logs", "rpc", "server_rejoin_age_max"),
         *("syslog_facility", "tagged_addresses", "telemetry", "translate_wan_addrs", "ui_dir"),
         *("use_streaming_backend", "watches"),
+        *("ca_file", "ca_path", "cert_file", "key_file", "tls", "tls_cipher_suites", "tls_min_version"),
+        *("tls_prefer_server_cipher_suites", "unix_sockets", "verify_incoming", "verify_incoming_https"),
+        *("verify_incoming_rpc", "verify_outgoing", "verify_server_hostname"),
+        *("advertise_addr_wan", "advertise_reconnect_timeout", "encrypt", "encrypt_verify_incoming"),
+        *("encrypt_verify_outgoing", "gossip_lan", "gossip_wan", "reconnect_timeout", "reconnect_timeout_wan"),
+        *("retry_interval_wan", "retry_join_wan", "retry_max_wan", "serf_lan", "serf_lan_allowed_cidrs", "serf_wan"),
+        *("serf_wan_allowed_cidrs", "start_join_wan"),
     )
 )
 """Keys that have their effect, or whose effect lictor has anyway."""
@@ -27,31 +34,23 @@ KNOWN = HONOURED | frozenset(
     (
         *("acl", "acl_agent_master_token", "acl_agent_token", "acl_datacenter", "acl_default_policy"),
         *("acl_down_policy", "acl_enable_key_list_policy", "acl_master_token", "acl_replication_token", "acl_token"),
-        *("acl_ttl", "acl_enable_token_replication"),
-        *("advertise_reconnect_timeout", "audit", "auto_config", "auto_encrypt"),
-        *("ca_file", "ca_path", "cert_file", "cloud", "default_intention_policy", "encrypt"),
-        *("encrypt_verify_incoming", "encrypt_verify_outgoing", "enable_acl_replication"),
-        *("enable_agent_tls_for_checks",),
-        *("experiments", "gossip_lan", "gossip_wan", "key_file", "license_path", "locality"),
-        *("non_voting_server", "partition", "peering", "read_replica"),
-        *("primary_gateways", "primary_gateways_interval", "raft_boltdb", "raft_logstore"),
-        *("reconnect_timeout", "reconnect_timeout_wan", "reporting", "retry_interval_wan", "retry_join_wan"),
-        *("retry_max_wan", "segment", "segments", "serf_lan", "serf_lan_allowed_cidrs", "serf_wan"),
-        *("serf_wan_allowed_cidrs", "server_name", "start_join_wan"),
-        *("tls", "tls_cipher_suites", "tls_min_version"),
-        *("tls_prefer_server_cipher_suites", "unix_sockets"),
-        *("verify_incoming", "verify_incoming_https", "verify_incoming_rpc", "verify_outgoing"),
-        *("verify_server_hostname", "xds", "disable_compat_1.9"),
+        *("acl_ttl", "acl_enable_token_replication", "audit", "auto_config", "auto_encrypt", "cloud"),
+        *("default_intention_policy", "disable_compat_1.9", "enable_acl_replication"),
+        *("enable_agent_tls_for_checks", "experiments", "license_path", "locality", "non_voting_server"),
+        *("partition", "peering", "primary_gateways", "primary_gateways_interval", "raft_boltdb"),
+        *("raft_logstore", "read_replica", "reporting", "segment", "segments", "server_name", "xds"),
     )
 )
 """Every key of Consul 1.14's files. Those that are not honoured yet are warned about."""
 
 DURATIONS = (
-    *("acl_ttl", "advertise_reconnect_timeout", "primary_gateways_interval"),
-    *("reconnect_timeout", "reconnect_timeout_wan", "retry_interval_wan"),
+    *("acl_ttl", "primary_gateways_interval"),
 )
 """Durations that have no effect yet, but must be well formed."""
 
+_GOSSIP = frozenset(
+    ("gossip_nodes", "gossip_interval", "probe_interval", "probe_timeout", "suspicion_mult", "retransmit_mult")
+)
 NESTED = {
     "ports": frozenset(
         (
@@ -65,6 +64,8 @@ NESTED = {
             *("min_quorum", "redundancy_zone_tag", "server_stabilization_time", "upgrade_version_tag"),
         )
     ),
+    "gossip_lan": _GOSSIP,
+    "gossip_wan": _GOSSIP,
     "addresses": frozenset(("dns", "http", "https", "grpc", "grpc_tls")),
     "dns_config": frozenset(
         (
@@ -92,6 +93,8 @@ NESTED = {
             *("request_limits",),
         )
     ),
+    "tls": frozenset(("defaults", "grpc", "https", "internal_rpc")),
+    "unix_sockets": frozenset(("group", "mode", "user")),
     "connect": frozenset(
         (
             *("enabled", "ca_provider", "ca_config", "mesh_gateway_wan_federation_enabled"),

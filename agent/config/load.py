@@ -6,6 +6,7 @@ from agent.config.advice import warnings_of
 from agent.config.build import build
 from agent.config.check import check_start
 from agent.config.flags import parse_flags
+from agent.config.gossip import gossip_warnings
 from agent.config.reader import Reader
 from agent.config.settings import Config
 from agent.config.sources import merge, read_sources
@@ -31,4 +32,4 @@ def watched_files(argv: list[str]) -> list[str]:
 
 def _typed(merged: dict[str, Any], dev: bool) -> tuple[Config, list[str]]:
     config = build(Reader(merged), dev)
-    return config, warnings_of(merged, config)
+    return config, [*warnings_of(merged, config), *gossip_warnings(config.gossip, config.server)]

@@ -17,11 +17,6 @@ class Reader:
         self._values = values
         self._path = path
 
-    @property
-    def values(self) -> dict[str, Any]:
-        """A copy of the settings as they were given."""
-        return dict(self._values)
-
     def _get(self, key: str) -> Any:
         return self._values.get(key)
 
@@ -107,6 +102,11 @@ class Reader:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise self._wrong(key, "a list of texts")
         return list(value)
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """All settings as they are."""
+        return self._values
 
     def mapping(self, key: str) -> dict[str, Any]:
         """A map."""

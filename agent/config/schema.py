@@ -94,7 +94,7 @@ _GOSSIP = (
 _TELEMETRY = (
     *("disable_compat_1.9", "disable_hostname", "dogstatsd_addr", "dogstatsd_tags", "filter_default"),
     *("metrics_prefix", "prefix_filter", "prometheus_retention_time", "retry_failed_connection", "statsd_address"),
-    *("statsite_address", "enable_host_metrics"),
+    "statsite_address",
 )
 CIRCONUS = (
     *("circonus_api_app", "circonus_api_token", "circonus_api_url", "circonus_broker_id"),

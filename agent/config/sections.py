@@ -2,11 +2,11 @@
 
 import re
 from typing import Any
-from urllib.parse import urlsplit
 
 from agent.config.addresses import address_of
+from agent.config.metrics_proxy import is_web_address
 from agent.config.reader import Reader
-from agent.config.settings import ConfigError, LogFile, MetricsProxy, RaftLimits, RateLimit, Telemetry, UiConfig
+from agent.config.settings import ConfigError, LogFile, RaftLimits, RateLimit, Telemetry, UiConfig
 from agent.watch_definitions import parse
 from agent.watch_types import WrongWatch
 
@@ -14,7 +14,6 @@ FACILITIES = (
     *("KERN", "USER", "MAIL", "DAEMON", "AUTH", "SYSLOG", "LPR", "NEWS", "UUCP", "CRON", "AUTHPRIV", "FTP"),
     *(f"LOCAL{number}" for number in range(8)),
 )
-PROMETHEUS_PATHS = ("/api/v1/query", "/api/v1/query_range")
 DEFAULT_DRAIN = 5.0
 
 
@@ -69,7 +68,6 @@ def telemetry(read: Reader) -> Telemetry:
         dogstatsd_address=_host_port(read, "dogstatsd_addr"),
         dogstatsd_tags=tuple(read.texts("dogstatsd_tags")),
         retry_failed_connection=read.flag("retry_failed_connection", True),
-        host_metrics=read.flag("enable_host_metrics"),
     )
 
 
@@ -101,13 +99,12 @@ def ui_settings(read: Reader, old_folder: str) -> UiConfig:
     for name, url in templates.items():
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
             raise ConfigError(f"ui_config.dashboard_url_templates: {name!r} is no name: only letters, digits, - and _")
-        if not _is_web_address(url):
+        if not is_web_address(url):
             raise ConfigError(f"ui_config.dashboard_url_templates value for {name!r} is no http or https URL: {url!r}")
     return UiConfig(
         folder=folder,
         metrics_provider=provider,
         metrics_provider_options_json=options,
-        metrics_proxy=_metrics_proxy(read.section("metrics_proxy"), provider),
         dashboard_url_templates=templates,
     )
 
@@ -121,33 +118,6 @@ def _json_object(key: str, text: str) -> None:
         raise ConfigError(f"{key} must be empty or a JSON object: {error}") from None
     if not isinstance(value, dict):
         raise ConfigError(f"{key} must be empty or a JSON object")
-
-
-def _is_web_address(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        return False
-
-
-def _metrics_proxy(read: Reader, provider: str) -> MetricsProxy:
-    base = read.text("base_url")
-    if base and not _is_web_address(base):
-        raise ConfigError(f"ui_config.metrics_proxy.base_url must be a valid http or https URL, not {base!r}")
-    allowlist = read.texts("path_allowlist")
-    for path in allowlist:
-        if not path.startswith("/") or "//" in path or "/../" in f"{path}/" or "/./" in f"{path}/":
-            raise ConfigError(f"ui_config.metrics_proxy.path_allowlist: {path!r} must be a clean absolute path")
-    headers = []
-    for header in read.stanzas("add_headers"):
-        name, value = str(header.get("name", "")), str(header.get("value", ""))
-        if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) or any(ord(sign) < 32 for sign in value):
-            raise ConfigError(f"ui_config.metrics_proxy.add_headers: {name!r} is no header")
-        headers.append((name, value))
-    if not allowlist and provider == "prometheus":
-        allowlist = list(PROMETHEUS_PATHS)
-    return MetricsProxy(base, tuple(allowlist), tuple(headers))
 
 
 def rpc_limit(read: Reader) -> RateLimit:

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from agent.config.gossip_settings import GossipConfig
 from model.structs.operator import DEFAULT_AUTOPILOT, AutopilotConfig
 
 
@@ -101,21 +102,12 @@ class RateLimit(msgspec.Struct, frozen=True):
     burst: int = 0
 
 
-class MetricsProxy(msgspec.Struct, frozen=True):
-    """Where the UI's questions about metrics are passed on to; "" for nowhere."""
-
-    base_url: str = ""
-    path_allowlist: tuple[str, ...] = ()
-    add_headers: tuple[tuple[str, str], ...] = ()
-
-
 class UiConfig(msgspec.Struct, frozen=True):
     """What the UI is served from, and what it is told."""
 
     folder: str = ""
     metrics_provider: str = ""
     metrics_provider_options_json: str = ""
-    metrics_proxy: MetricsProxy = MetricsProxy()
     dashboard_url_templates: dict[str, str] = {}
 
 
@@ -134,7 +126,56 @@ class Telemetry(msgspec.Struct, frozen=True):
     dogstatsd_address: str = ""
     dogstatsd_tags: tuple[str, ...] = ()
     retry_failed_connection: bool = True
-    host_metrics: bool = False
+
+
+class TlsInterface(msgspec.Struct, frozen=True):
+    """TLS of one interface: files, versions, and what it demands of the other side."""
+
+    ca_file: str = ""
+    ca_path: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    min_version: str = "TLSv1_2"
+    cipher_suites: list[str] = []
+    verify_incoming: bool = False
+    verify_outgoing: bool = False
+
+
+class TlsSettings(msgspec.Struct, frozen=True):
+    """TLS of all interfaces. `server_name` is what this agent calls itself in outgoing HTTPS checks."""
+
+    internal_rpc: TlsInterface = TlsInterface()
+    https: TlsInterface = TlsInterface()
+    grpc: TlsInterface = TlsInterface()
+    verify_server_hostname: bool = False
+    server_name: str = ""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """How many connections a client may have (0: any number), and how long it may take to open them."""
+
+    http_max_conns_per_client: int = 200
+    https_handshake_timeout: float = 5.0
+    rpc_client_timeout: float = 60.0
+    rpc_handshake_timeout: float = 5.0
+    rpc_max_conns_per_client: int = 100
+
+
+class UnixSockets(msgspec.Struct, frozen=True):
+    """Owner, by number, and mode of unix sockets; None leaves what the system gives."""
+
+    user: int | None = None
+    group: int | None = None
+    mode: int | None = None
+
+
+class MetricsProxy(msgspec.Struct, frozen=True):
+    """Where questions about metrics go (`base_url` "": nowhere), which paths of it may be asked for (none given: all),
+    and headers to add."""
+
+    base_url: str = ""
+    path_allowlist: list[str] = []
+    add_headers: list[tuple[str, str]] = []
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -158,6 +199,7 @@ class Config(msgspec.Struct, frozen=True):
     translate_wan_addrs: bool = False
     client_addrs: list[str] = msgspec.field(default_factory=lambda: ["127.0.0.1"])
     http_addrs: list[str] = msgspec.field(default_factory=lambda: ["127.0.0.1"])
+    https_addrs: list[str] = msgspec.field(default_factory=lambda: ["127.0.0.1"])
     dns_addrs: list[str] = msgspec.field(default_factory=lambda: ["127.0.0.1"])
     ports: Ports = Ports()
     retry_join: list[str] = []
@@ -166,11 +208,12 @@ class Config(msgspec.Struct, frozen=True):
     start_join: list[str] = []
     recursors: list[str] = []
     node_meta: dict[str, str] = {}
-    encrypt: str = ""
+    gossip: GossipConfig = GossipConfig()
     protocol: int = 2
     raft_protocol: int = 3
     ui: bool = False
     ui_path: str = "/ui/"
+    metrics_proxy: MetricsProxy = MetricsProxy()
     log_level: str = "INFO"
     log_json: bool = False
     log_to: LogFile = LogFile()
@@ -189,9 +232,6 @@ class Config(msgspec.Struct, frozen=True):
     ui_settings: UiConfig = UiConfig()
     rpc_limit: RateLimit = RateLimit()
     """Calls that a client agent makes to servers."""
-    rpc_client_timeout: float = 60.0
-    rpc_handshake_timeout: float = 5.0
-    rpc_max_conns_per_client: int = 100
     central_config: bool = True
     """Whether central defaults are merged into registered proxies."""
     cache_limit: RateLimit = RateLimit(burst=2)
@@ -210,6 +250,9 @@ class Config(msgspec.Struct, frozen=True):
     enable_debug: bool = False
     dns: DnsConfig = DnsConfig()
     http: HttpConfig = HttpConfig()
+    tls: TlsSettings = TlsSettings()
+    limits: Limits = Limits()
+    unix_sockets: UnixSockets = UnixSockets()
     default_query_time: float = 300.0
     max_query_time: float = 600.0
     kv_max_value_size: int = 512 * 1024

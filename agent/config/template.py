@@ -257,8 +257,8 @@ def _selector(kind: str, text: str) -> Callable[[InterfaceAddress], bool]:
         except RegexpError as error:
             raise TemplateError(f'include "{kind}": {error}') from None
         if kind == "name":
-            return lambda one: pattern.search(one.name) is not None
-        return lambda one: pattern.search(str(one.ip)) is not None
+            return lambda one: pattern.found_in(one.name)
+        return lambda one: pattern.found_in(str(one.ip))
     if kind in ("flag", "flags"):
         wanted = {word.lower() for word in words}
         if strange := sorted(wanted - FLAGS):

@@ -54,7 +54,7 @@ def proxied_url(proxy: MetricsProxy, rest: str) -> str | None:
 async def metrics_proxy(request: ApiRequest) -> ApiResponse:
     """Ask the metrics backend of `ui_config.metrics_proxy`."""
     config = request.agent.config
-    proxy = config.ui_settings.metrics_proxy
+    proxy = config.metrics_proxy
     if not config.ui or not proxy.base_url:
         raise HttpError(404, "Metrics proxy is not enabled")
     url = proxied_url(proxy, request.rest)

@@ -11,8 +11,10 @@ Three kinds of endpoints:
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from model.codec import Wire
+from gossip.key_answers import KeyReport
+from model.codec import Wire, WireError
 from model.commands import CommandType, command
+from model.errors import RpcError
 from model.structs.coordinate import Coordinate
 from model.tables import Watch
 from server.fsm import Fsm
@@ -121,6 +123,10 @@ class Context(Protocol):
         """Times that bound calls."""
 
     @property
+    def connect_enabled(self) -> bool:
+        """Whether this server takes part in the mesh."""
+
+    @property
     def session_timers(self) -> SessionTimers:
         """When sessions expire; filled while this server leads."""
 
@@ -157,8 +163,24 @@ class Context(Protocol):
     def members_alive(self) -> list[str]:
         """The names of the living members of this datacenter's gossip pool, clients too."""
 
-    def force_leave(self, name: str) -> None:
-        """Declare to the gossip pool that a failed member has left."""
+    def force_leave(self, name: str, prune: bool = False, wide: bool = False) -> bool:
+        """Declare to the gossip pool that a failed member has left; False when nobody of that name is known."""
+
+    async def keys(self, operation: str, key: bytes, relay_factor: int, wide: bool) -> KeyReport:
+        """Ask all members of the datacenter's pool (or of the WAN pool) for their gossip keys or to change them.
+
+        Raises GossipError for a key that is too large for a query.
+        """
+
+    @property
+    def in_wide_pool(self) -> bool:
+        """Whether this server is in the WAN pool."""
+
+    def datacenters(self) -> list[str]:
+        """All datacenters that are known, nearest first."""
+
+    def route(self, datacenter: str) -> list[str]:
+        """`ip:port` of the servers of another datacenter, in the order in which to ask them; none: no path to it."""
 
     async def lead_again(self) -> None:
         """Begin the leader's duties anew on a state that was replaced; returns once they are taken up."""
@@ -169,7 +191,11 @@ class Context(Protocol):
 
 async def propose(context: Context, kind: CommandType, request: Wire) -> Any:
     """Replicate a command and return what applying it gave. Raises RpcError."""
-    return await context.raft.propose(command(kind, request))
+    try:
+        encoded = command(kind, request)
+    except WireError as error:  # Such as a number of more than 64 bits.
+        raise RpcError(f"failed to encode request: {error}") from None
+    return await context.raft.propose(encoded)
 
 
 ReadFunction = Callable[[Context, Any, Watch | None], Any]

@@ -16,6 +16,9 @@ ENDPOINTS = (
     *("keyring", "kvs", "operator", "prepared_query", "session", "status", "topology", "txn"),
 )
 """The modules of this package whose import registers endpoints."""
+CONNECT_DISABLED = "Connect must be enabled in order to use this endpoint"
+_OF_THE_MESH = ("ConnectCA.", "Intention.", "DiscoveryChain.")
+"""Endpoints that refuse while `connect.enabled` is false."""
 
 for _module in ENDPOINTS:
     importlib.import_module(f"server.endpoints.{_module}")
@@ -27,9 +30,13 @@ async def dispatch(context: Context, method: str, args: Wire, *, may_forward: bo
     `may_forward` is False for a call that another server passed on, so that calls never go round in circles.
     Raises RpcError with the text for the caller.
     """
+    datacenter = getattr(args, "datacenter", "")
+    if datacenter and datacenter != context.datacenter and datacenter.lower() != context.datacenter.lower():
+        return await _in_datacenter(context, datacenter, method, args)
+    if method.startswith(_OF_THE_MESH) and not context.connect_enabled:
+        raise RpcError(CONNECT_DISABLED)
     function = READS.get(method)
     if function is not None:
-        _check_datacenter(context, args)
         if not isinstance(args, Query):
             raise RpcError(f"rpc: {method} takes the options of a query")
         raft = context.raft
@@ -43,18 +50,27 @@ async def dispatch(context: Context, method: str, args: Wire, *, may_forward: bo
         return await _on_leader(context, method, args, may_forward)
     local_call = LOCAL.get(method)
     if local_call is not None:
-        _check_datacenter(context, args)
         return await local_call(context, args)
     if method not in WRITES:
         raise RpcError(_unknown(method))
-    _check_datacenter(context, args)
     return await _on_leader(context, method, args, may_forward)
 
 
-def _check_datacenter(context: Context, args: Wire) -> None:
-    datacenter = getattr(args, "datacenter", "")
-    if datacenter and datacenter != context.datacenter and datacenter.lower() != context.datacenter.lower():
-        raise RpcError(NO_PATH_TO_DATACENTER)
+async def _in_datacenter(context: Context, datacenter: str, method: str, args: Wire) -> Any:
+    """Carry out a call in another datacenter, by a server there."""
+    refused: ConnectionError | None = None
+    for address in context.route(datacenter):
+        try:
+            return await context.forward(method, args, address)
+        except RpcError as error:
+            raise RpcError(f"rpc error making call: {error.text}") from None
+        except ConnectionRefusedError as error:
+            refused = error  # Nothing was sent: another server may be asked.
+        except ConnectionError as error:
+            raise RpcError(f"rpc error making call: {error}") from None
+    if refused is not None:
+        raise RpcError(f"rpc error making call: {refused}")
+    raise RpcError(NO_PATH_TO_DATACENTER)
 
 
 def _unknown(method: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 import uvloop
 from aiohttp import web
 
+from agent.http.clients import Times
 from agent.http.front import MAX_BODY, Doors, Incoming, Outgoing, head, plain_head
 from agent.http.routing import JSON, ApiResponse
 
@@ -104,14 +105,16 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[tuple[Application, Doors, Callable[[], Awaitable[Connection]]]]:
+async def serving(
+    times: Times = Times(half_closed=0.05),
+) -> AsyncIterator[tuple[Application, Doors, Callable[[], Awaitable[Connection]]]]:
     application = Application()
     rest = web.Server(application.slowly)
 
     def within_limit(body: bytes, limit: int) -> bytes:
         return body[:limit]
 
-    doors = Doors(application.respond, within_limit, rest)
+    doors = Doors(application.respond, within_limit, rest, times=times)
     server = await asyncio.get_running_loop().create_server(doors, "127.0.0.1", 0)
     writers = []
 
@@ -169,7 +172,8 @@ async def test_a_head_or_body_in_pieces_is_answered() -> None:
         writer.write(PLAIN[:20])
         await asyncio.sleep(0.05)
         writer.write(PLAIN[20:])
-        assert await answer(reader) == b"aiohttp /v1/kv/a?raw "
+        assert await answer(reader) == b"GET /v1/kv/a?raw "
+        assert application.by_aiohttp == 0
 
 
 async def test_answers_are_compressed_and_streamed_as_asked() -> None:
@@ -195,10 +199,11 @@ async def test_a_read_ends_with_its_client_and_a_write_does_not() -> None:
             if method == b"GET":
                 await application.cancelled.wait()
                 application.cancelled.clear()
-        while doors.open:
-            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
         application.release.set()
         await application.finished.wait()
+        while doors.open:
+            await asyncio.sleep(0.01)
         assert not application.cancelled.is_set()
 
 

@@ -112,7 +112,7 @@ def test_folders_and_files_come_in_the_order_of_the_flags(tmp_path: Path) -> Non
         ('server_rejoin_age_max = "1h"', "server_rejoin_age_max cannot be less than 6h"),
         ('watches { type = "nodes" }', "watches[0]: Must define a watch handler"),
         ('watches { type = "connect_roots" args = ["x"] }', "watches[0]: Unsupported watch type"),
-        ("limits { rpc_max_conns_per_client = -1 }", "limits.rpc_max_conns_per_client cannot be -1"),
+        ("limits { rpc_max_conns_per_client = -1 }", "limits.rpc_max_conns_per_client cannot be negative"),
         ('discovery_max_stale = "-1s"', "discovery_max_stale cannot be negative"),
     ],
 )
