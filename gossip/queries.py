@@ -22,7 +22,6 @@ MAX_ANSWER = 1024
 TIMEOUT_ROUNDS = 16
 """A query's time: so many gossip intervals for each round that it takes to reach everybody."""
 MAX_RELAYS = 5
-MAX_EXPRESSION = 64
 ACK = 1
 NO_BROADCAST = 2
 _FILTER_NODES, _FILTER_TAG = 0, 1

@@ -9,7 +9,7 @@ from yarl import URL
 
 from agent.config.settings import MetricsProxy
 from agent.http.described import Operation, Raw
-from agent.http.routing import OWN_HEADERS, ApiRequest, ApiResponse, HttpError, route
+from agent.http.routing import ApiRequest, ApiResponse, HttpError, route
 
 TIMEOUT = aiohttp.ClientTimeout(total=60.0, connect=10.0)
 MAX_BODY = 32 << 20
@@ -83,8 +83,6 @@ async def _passed_on(session: aiohttp.ClientSession, response: aiohttp.ClientRes
     for name, value in response.headers.items():
         if name.lower() not in _NOT_PASSED_ON and name.lower() != "content-type":
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    for name, own in OWN_HEADERS.items():  # Both the backend's, if it is an agent, and ours are sent.
-        headers[name] = f"{headers[name]}, {own}" if name in headers else own
 
     async def send(write: Callable[[bytes], Awaitable[None]]) -> None:
         try:

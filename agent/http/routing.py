@@ -22,8 +22,6 @@ W = TypeVar("W", bound=Wire)
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
 MAX_BODY = 32 << 20
-OWN_HEADERS = {"X-Consul-Default-Acl-Policy": "allow"}
-"""What every answer of the API carries."""
 
 
 class HttpError(Exception):
