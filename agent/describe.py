@@ -64,7 +64,7 @@ def _debug_config(agent: "Agent") -> dict[str, Any]:
     ports = config.ports
     return {
         "AdvertiseAddrLAN": config.advertise_addr,
-        "AdvertiseAddrWAN": config.gossip.wan.advertise or config.advertise_addr,
+        "AdvertiseAddrWAN": config.advertise_addr_wan,
         "BindAddr": config.bind_addr,
         "Bootstrap": config.bootstrap and not config.dev,
         "BootstrapExpect": config.bootstrap_expect,

@@ -77,7 +77,7 @@ async def force_leave(request: ApiRequest) -> ApiResponse:
 @route("PUT", "/v1/agent/leave", Operation())
 async def leave(request: ApiRequest) -> ApiResponse:
     """Leave the cluster and stop."""
-    await request.agent.delegate.leave()
+    await request.agent.leave()
     request.agent.request_stop()
     return ApiResponse()
 
