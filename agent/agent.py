@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from agent import lifecycle, reloading, remote_exec
+from agent.auto_encrypt import AgentCertificate, Encryption, follow_roots
 from agent.cache import Cache
 from agent.central import CentralDefaults
 from agent.checks.runner import CheckRunner
@@ -82,6 +83,8 @@ class Agent:
         self.events: Events
         self.watches: Watches
         self.security = Security()
+        self.encryption = Encryption(self)
+        self._certificate: AgentCertificate | None = None
         self.http: HttpServer
         self.dns: Any = None
 
@@ -94,6 +97,9 @@ class Agent:
             self.security.rules = rpc_rules(self.config)
             check_tls_for_checks(self.config)
             self.delegate = self._make_delegate()
+            if self.config.auto_encrypt.tls:
+                self._certificate = AgentCertificate(self.config, self.delegate.dialer, self.encryption.take)
+                await self._certificate.obtain()
             await self._start_delegate()
             self._build()
             await self._open_ports()
@@ -118,6 +124,10 @@ class Agent:
         if self._data is not None and self.config.server:
             self._spawn(self._note_alive(self._data))
         self._spawn(self.registrations.reap())
+        if self._certificate is not None:
+            self._spawn(self._certificate.keep(self.delegate, self.leafs))
+        if self.config.auto_encrypt.allow_tls:
+            self._spawn(follow_roots(self.leafs, self.encryption.take))
         self._join()
         if not self.config.disable_coordinates:
             delegate = self.delegate
@@ -273,7 +283,7 @@ class Agent:
 
     async def _open_ports(self) -> None:
         config = self.config
-        self._apply_limits(config, https_context(config))
+        self.apply_limits(config, https_context(config, self.encryption.given))
         doors = [("HTTP", address, config.ports.http, False) for address in config.http_addrs]
         doors += [("HTTPS", address, config.ports.https, True) for address in config.https_addrs]
         for what, address, port, secure in doors:
@@ -287,10 +297,11 @@ class Agent:
         if config.ports.dns >= 0:
             await self._start_dns()
 
-    def _apply_limits(self, config: Config, https: ssl.SSLContext | None) -> None:
+    def apply_limits(self, config: Config, https: ssl.SSLContext | None) -> None:
         """Let new connections have these limits and this certificate."""
         limits = config.limits
         self.security.handshake_timeout = limits.rpc_handshake_timeout
+        self.encryption.offer()
         self.delegate.limit(limits.rpc_max_conns_per_client, limits.rpc_client_timeout)
         self.http.apply(limits, https)
 
@@ -440,7 +451,7 @@ class Agent:
         """Hand the new configuration to the parts that were told the old one (`before`)."""
         config = self.config
         self.security.rules = rules
-        self._apply_limits(config, https)
+        self.apply_limits(config, https)
         self.cache.limit = config.cache_limit
         self.watches.reload(config.watches)
         if isinstance(self.delegate, Server):

@@ -240,8 +240,8 @@ class CertificateAuthority:
             raise RpcError("could not atomically update roots and config")
         log.info("CA rotated to new root under provider: provider=%s", PROVIDER)
 
-    async def sign(self, csr: str) -> IssuedCert:
-        """Issue a leaf for a request. Raises RpcError naming what is wrong with it."""
+    async def sign(self, csr: str, foreign_domain: str = "") -> IssuedCert:
+        """Issue a leaf for a request, which may also be for `foreign_domain`. Raises RpcError with what is wrong."""
         ca = self._store().connect_ca
         root = ca.active_root()
         state = ca.provider_states.get(root.id) if root else None
@@ -255,7 +255,7 @@ class CertificateAuthority:
             raise RpcError(str(error)) from None
         if not isinstance(identity, ServiceIdentity | AgentIdentity):
             raise RpcError("SPIFFE ID in CSR must be a service or agent ID")
-        if identity.trust_domain != self.trust_domain.lower():
+        if identity.trust_domain not in (self.trust_domain.lower(), foreign_domain or None):
             raise RpcError(
                 f'SPIFFE ID in CSR from a different trust domain: "{identity.trust_domain}", '
                 f'we are "{self.trust_domain}"'
