@@ -360,6 +360,8 @@ def test_answers_are_compressed_for_whoever_accepts_it(
         assert "accept-encoding" in answer.headers["vary"].lower()
         body = gzip.decompress(answer.body) if expected else answer.body
         assert json.loads(body)["Config"]["NodeName"] == "node1"
+        value = raw.send(b"GET /v1/kv/large?raw HTTP/1.1\r\n" + headers).answer()
+        assert (gzip.decompress(value.body) if expected else value.body) == b"x" * 400_000
         small = raw.send(b"GET /v1/status/leader HTTP/1.1\r\n" + headers).answer()
         assert "content-encoding" not in small.headers
 
