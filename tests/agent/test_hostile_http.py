@@ -267,6 +267,32 @@ def test_who_never_reads_costs_little_memory(agent: Agent, connect: Callable[[],
     assert memory(agent) - before < 120 << 20
 
 
+def test_a_flood_of_connections_is_the_flooders_problem_alone(agent: Agent) -> None:
+    address = ("127.0.0.1", agent.ports["http"])
+    flood, heard = [], 0
+    with others_served(agent):
+        for _ in range(1000):  # The limit here is 400.
+            try:
+                flood.append(socket.create_connection(address, timeout=10, source_address=("127.0.0.2", 0)))
+            except OSError:
+                break
+        for one in flood[400:500]:
+            with contextlib.suppress(OSError):
+                heard += one.recv(12) == b"HTTP/1.1 429"
+        assert heard >= 50
+        flood[0].sendall(LEADER)  # Those that it had in time still work.
+        assert flood[0].recv(12) == b"HTTP/1.1 200"
+    for one in flood:
+        one.close()
+    agent.until(lambda: _is_served(address))
+
+
+def _is_served(address: tuple[str, int]) -> bool:
+    with socket.create_connection(address, timeout=10, source_address=("127.0.0.2", 0)) as one:
+        one.sendall(LEADER)
+        return one.recv(12) == b"HTTP/1.1 200"
+
+
 # Ends and versions
 
 
