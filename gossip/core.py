@@ -162,7 +162,7 @@ class Core:
     # Time
 
     def tick(self, now: float) -> None:
-        """Do what is due. Call it often: every 20 to 50 ms."""
+        """Do what is due. Call it often: four times in each gossip interval, and at least every 100 ms."""
         self.pool.now = now
         self.prober.tick()
         self.table.tick()
