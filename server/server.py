@@ -6,9 +6,9 @@ import random
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from gossip.consul import ServerInfo, admission, parse_server, server_tags
 from gossip.core import LAN, LOCAL, WAN, Member, MemberEvent, Status
@@ -46,6 +46,14 @@ from server.wide import WideConfig, WidePool
 log = logging.getLogger("lictor.server")
 
 
+class SnapshotTiming(NamedTuple):
+    """When a server snapshots its state; see `RaftConfig`. `interval` in seconds."""
+
+    interval: float = 30.0
+    threshold: int = 16384
+    trailing_logs: int = 10_000
+
+
 @dataclass
 class ServerConfig:
     """A server's settings. Ports of 0 take any free port; `data_dir` None keeps nothing on disk.
@@ -71,6 +79,7 @@ class ServerConfig:
     raft_multiplier: int = 5
     lease_reads: bool = False
     fast: bool = False
+    snapshots: SnapshotTiming = field(default_factory=SnapshotTiming)
     limits: Limits = field(default_factory=Limits)
     connect_enabled: bool = True
     ca_config: dict[str, Any] = field(default_factory=dict)
@@ -170,6 +179,7 @@ class Server(Pools):
             config=raft_timing(config.raft_multiplier, config.fast, config.lease_reads),
             random=random.randrange,
         )
+        self.take_snapshots(config.snapshots)
         self._leader_loop = LeaderLoop(self, self._raft, self.members)
         self._raft.on_leadership(self._leader_loop.leadership)
         self._raft.on_leader_change(self._leader_changed)
@@ -271,6 +281,16 @@ class Server(Pools):
         if self._raft is not None:
             await self._raft.stop()
         await self.pool.close()
+
+    def take_snapshots(self, timing: SnapshotTiming) -> None:
+        """Change when snapshots are taken and how much of the log they leave."""
+        raft = self.raft
+        raft.config = replace(
+            raft.config,
+            snapshot_interval=timing.interval,
+            snapshot_threshold=timing.threshold,
+            trailing_logs=timing.trailing_logs,
+        )
 
     async def leave(self) -> None:
         """Leave the cluster: leadership is handed over, the others take this server out; then `stop`."""
