@@ -119,7 +119,9 @@ class Server(Pools):
         self.ca = CertificateAuthority(config.datacenter, lambda: self.fsm.store, self._apply, self.uuid)
         self.ca.initial_config = config.ca_config
         self.auto_encrypt: SignOffer | None = None
-        self.dialer = Dialer(config.bind if config.bind.startswith("127.") else "", config.security)
+        self.dialer = Dialer(
+            config.bind if config.bind.startswith("127.") else "", config.security, self.other_datacenter
+        )
         self.pool = Pool(self.dialer)
         self.listener = Listener(self._remote_call, self._raft_connection, self.snapshot, config.security)
         self.rpc_port = config.rpc_port
