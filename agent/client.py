@@ -3,18 +3,21 @@
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from agent.token_bucket import TokenBucket
 from gossip.consul import admission, client_tags, parse_server
 from gossip.core import LAN, LOCAL, Member, MemberEvent, Status
 from gossip.driver import Event, Gossip, JoinError
 from gossip.options import PoolOptions
 from model.codec import Wire
-from model.errors import NO_PATH_TO_DATACENTER, NO_SERVERS, RpcError
+from model.errors import NO_PATH_TO_DATACENTER, NO_SERVERS, RATE_LIMITED, RpcError
 from model.structs.base import Query
+from model.structs.coordinate import CoordinateVector
 from model.structs.operator import SnapshotRequest, SnapshotResponse
 from rpc import snapshot_stream
 from rpc.dialing import Dialer
@@ -40,6 +43,8 @@ class ClientConfig:
     data_dir: Path | None = None
     fast: bool = False
     hold_timeout: float = 7.0
+    rate: float = 0.0
+    burst: int = 1000
     extra_tags: dict[str, str] = field(default_factory=dict)
     security: Security = field(default_factory=Security)
 
@@ -64,6 +69,7 @@ class Client:
         snapshot = config.data_dir / "serf" / "local.snapshot" if config.data_dir else None
         self.gossip = Gossip(settings, options.bind or config.bind, snapshot, options.rejoin_after_leave)
         self.gossip.on_event(self._on_gossip)
+        self.limit_calls(config.rate, config.burst)
         self._started = False
         self._stopped = False
         self._rejoining: asyncio.Task[int] | None = None
@@ -101,8 +107,14 @@ class Client:
                 if info.status in (Status.ALIVE, Status.LEAVING) and info.datacenter == self.datacenter
             )
 
+    def limit_calls(self, rate: float, burst: int) -> None:
+        """From now on allow `rate` calls a second (0: any number), and `burst` at once after a rest."""
+        self._bucket = TokenBucket(rate, burst, time.monotonic()) if rate > 0 else None
+
     async def call(self, method: str, args: Wire) -> Any:
         """Ask a server; while there is no leader or a server is gone, ask again for a while. Raises RpcError."""
+        if self._bucket is not None and not self._bucket.take(time.monotonic()):
+            raise RpcError(RATE_LIMITED)
         loop = asyncio.get_running_loop()
         hold = self.config.hold_timeout
         deadline = loop.time() + hold
@@ -162,6 +174,14 @@ class Client:
     def force_leave(self, name: str, prune: bool = False, wide: bool = False) -> bool:
         """Declare that a failed member has left; False when nobody of that name is known."""
         return not wide and self.gossip.force_leave(name, prune)
+
+    @property
+    def place(self) -> CoordinateVector | None:
+        """Where this agent is in its datacenter's network; None while coordinates are disabled."""
+        place = self.gossip.core.place()
+        if place is None:
+            return None
+        return CoordinateVector(place.adjustment, place.error, place.height, list(place.vector))
 
     def on_gossip(self, callback: Callable[[Event], None]) -> None:
         """Call back for every event of the pool."""

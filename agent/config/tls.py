@@ -10,8 +10,8 @@ from typing import Any
 
 from agent.config.flags import suggest
 from agent.config.reader import Reader
+from agent.config.schema import snake
 from agent.config.settings import ConfigError, TlsInterface, TlsSettings
-from agent.config.sources import snake
 
 DEPRECATED = {
     "ca_file": "tls.defaults.ca_file",
@@ -86,18 +86,6 @@ def tls_settings(values: Mapping[str, Any]) -> TlsSettings:
         for name in ("grpc", "https", "internal_rpc")
     }
     return TlsSettings(**found, verify_server_hostname=hostname, server_name=top.text("server_name"))
-
-
-def deprecations(values: Mapping[str, Any]) -> list[str]:
-    """Warnings about top-level keys that have a place in the stanza now."""
-    warnings = [
-        f"The '{key}' field is deprecated. Use the '{path}' field instead."
-        for key, path in sorted(DEPRECATED.items())
-        if values.get(key) is not None
-    ]
-    if values.get("tls_prefer_server_cipher_suites") is not None:
-        warnings.append("The 'tls_prefer_server_cipher_suites' field is deprecated and will be ignored.")
-    return warnings
 
 
 def _section(stanza: Reader, name: str) -> dict[str, Any]:

@@ -93,6 +93,8 @@ class HttpServer:
         self._blocked = tuple(http.block_endpoints)
         self._networks = [ipaddress.ip_network(text, strict=False) for text in http.allow_write_http_from]
         self._headers = dict(http.response_headers)
+        if agent.config.translate_wan_addrs:
+            self._headers["X-Consul-Translate-Addresses"] = "true"
 
     async def listen(self, address: str, port: int, secure: bool = False) -> None:
         """Listen at an address, or at `unix://PATH`. Raises OSError when that is impossible."""
@@ -104,8 +106,7 @@ class HttpServer:
         self._listening.handshake_timeout = limits.https_handshake_timeout
         self._context = context
 
-    def _tls_context(self) -> ssl.SSLContext:
-        assert self._context is not None
+    def _tls_context(self) -> ssl.SSLContext | None:
         return self._context
 
     async def stop(self) -> None:
@@ -124,6 +125,8 @@ class HttpServer:
     async def _attended(self, request: web.BaseRequest) -> web.StreamResponse:
         if sum(len(name) + len(value) + 4 for name, value in request.raw_headers) > self._max_head:
             return _ended_with(431, "431 Request Header Fields Too Large")
+        if request.version not in ((1, 0), (1, 1)):
+            return _ended_with(505, "505 HTTP Version Not Supported")
         expect = request.headers.get("Expect", "")
         if expect and expect.lower() != "100-continue":
             return _ended_with(417, f"417 Expectation Failed: only 100-continue can be expected, not {expect[:64]!r}")
@@ -171,6 +174,17 @@ class HttpServer:
             headers["Vary"] = "Accept-Encoding"
             gzip = accepts_gzip(request.headers.get("Accept-Encoding", ""))
         return Outgoing(answer, headers, gzip)
+
+    async def ask(self, target: str, token: str) -> tuple[int, bytes, int]:
+        """A GET of the agent's own, without a connection: status, body, and the index of the answer (0 for none)."""
+
+        async def no_body(limit: int) -> bytes:
+            return b""
+
+        headers = {"X-Consul-Token": token} if token else {}
+        answer, sent, _ = await self.respond(Incoming("GET", target, headers, "127.0.0.1", no_body))
+        index = sent.get("X-Consul-Index", "")
+        return answer.status, answer.body, int(index) if index.isdigit() else 0
 
     async def _stream(
         self, request: web.BaseRequest, answer: ApiResponse, headers: dict[str, str]
@@ -252,16 +266,19 @@ class HttpServer:
 
     def _page(self, request: Incoming, path: str) -> ApiResponse:
         config = self._agent.config
-        base = "/" + config.ui_path.strip("/") + "/"
+        base = config.ui_path
         if config.ui:
-            if path in ("/", base[:-1]):
+            if path in ("/", base[:-1]) and base != "/":
                 link = f'<a href="{html.escape(base)}">Moved Permanently</a>.\n\n'
                 return ApiResponse(link.encode(), 301, "text/html; charset=utf-8", {"Location": base})
             if path.startswith(base):
                 if request.method not in ("GET", "HEAD"):
                     raise HttpError(405, f"method {request.method} not allowed")
-                page = find_page(path[len(base) :], base, request.headers.get("If-None-Match", ""))
+                folder = config.ui_settings.folder
+                page = find_page(path[len(base) :], base, request.headers.get("If-None-Match", ""), folder)
                 return ApiResponse(page.body, page.status, page.content_type, page.headers)
+        if path.startswith("/debug/pprof") and not config.enable_debug:
+            return ApiResponse(b"", 401)
         if path == "/":
             return ApiResponse(b"Consul Agent", 200, TEXT)
         if path.startswith("/debug/pprof/") and not config.enable_debug:
