@@ -406,7 +406,7 @@ async def _read_push_pull(reader: asyncio.StreamReader) -> tuple[int, list[dict[
                 total.extend(chunk)
                 unpacker.feed(chunk)
                 continue
-            except (msgpack.exceptions.UnpackException, ValueError) as error:
+            except (msgpack.exceptions.UnpackException, ValueError, TypeError, RecursionError) as error:
                 raise GossipError(f"not a msgpack value: {error}") from None
             if not isinstance(value, dict):
                 raise GossipError("a stream's value is not a map")

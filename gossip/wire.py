@@ -51,7 +51,7 @@ def unpack(data: bytes) -> dict[str, Any]:
     unpacker.feed(data)
     try:
         body = unpacker.unpack()
-    except (msgpack.exceptions.UnpackException, ValueError, RecursionError) as error:
+    except (msgpack.exceptions.UnpackException, ValueError, TypeError, RecursionError) as error:
         raise GossipError(f"not a msgpack body: {error or type(error).__name__}") from None
     if not isinstance(body, dict):
         raise GossipError("a message's body is not a map")

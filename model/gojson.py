@@ -383,7 +383,7 @@ def _value_from_json(
             return value
     elif kind is float:
         if actual in (int, float):
-            return float(value)
+            return _as_float(value)
     elif kind is bytes:
         if actual is str:
             return _base64(value)
@@ -444,14 +444,21 @@ def _zero(kind: Any) -> Any:
 
 
 def free_form_from_json(value: Any) -> Any:
-    """A free-form value as Go keeps it: every number is a float64."""
+    """A free-form value as Go keeps it: every number is a float64. Raises JsonError for one that is too large."""
     if value.__class__ is int:
-        return float(value)
+        return _as_float(value)
     if value.__class__ is list:
         return [free_form_from_json(item) for item in value]
     if value.__class__ is dict:
         return {key: free_form_from_json(item) for key, item in value.items()}
     return value
+
+
+def _as_float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise JsonError(f"json: cannot unmarshal number {value} into Go value of type float64") from None
 
 
 def _duration(value: Any, path: str) -> int:

@@ -156,7 +156,7 @@ def count_records(state: BinaryIO) -> tuple[Counter[str], Counter[str]]:
             sizes[name] += unpacker.tell() - begin
     except msgpack.OutOfData:
         raise ValueError("the state is cut short in the middle of a record") from None
-    except msgpack.exceptions.UnpackException as error:
+    except (msgpack.exceptions.UnpackException, ValueError, TypeError) as error:
         raise ValueError(f"the state holds something that is no record: {error}") from None
 
 

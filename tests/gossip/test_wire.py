@@ -60,6 +60,11 @@ def test_rubbish_is_an_error_and_nothing_else(data: bytes) -> None:
         pass
 
 
+def test_a_map_as_a_key_is_an_error() -> None:
+    with pytest.raises(GossipError):
+        wire.unpack(b"\x81\x81\x01\x02\x03")
+
+
 def test_a_compression_bomb_is_refused() -> None:
     with pytest.raises(GossipError):
         wire.lzw_decode(b"\x00" * 100)
