@@ -4,6 +4,7 @@ The leader sets it up once; from then on every change is a command, so any later
 """
 
 import logging
+import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -51,14 +52,23 @@ def parse_config(config: dict[str, Any] | None) -> ProviderConfig:
             times[key] = _duration(shown, given[key])
     try:
         rate = float(given.get("csrmaxpersecond", 50))
-    except (TypeError, ValueError):
+        if not math.isfinite(rate):
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
         text = given["csrmaxpersecond"]
         raise RpcError(
             "error decoding config: 1 error(s) decoding:\n\n* cannot parse 'CSRMaxPerSecond' as float: "
             f'strconv.ParseFloat: parsing "{text}": invalid syntax'
         ) from None
     kind = str(given.get("privatekeytype") or "ec")
-    bits = int(given.get("privatekeybits") or (256 if kind == "ec" else 0))
+    try:
+        bits = int(given.get("privatekeybits") or (256 if kind == "ec" else 0))
+    except (TypeError, ValueError, OverflowError):
+        text = given["privatekeybits"]
+        raise RpcError(
+            "error decoding config: 1 error(s) decoding:\n\n* cannot parse 'PrivateKeyBits' as int: "
+            f'strconv.ParseInt: parsing "{text}": invalid syntax'
+        ) from None
     parsed = ProviderConfig(
         leaf_ttl=times["leafcertttl"],
         intermediate_ttl=times["intermediatecertttl"],
@@ -76,8 +86,11 @@ def parse_config(config: dict[str, Any] | None) -> ProviderConfig:
 
 def _duration(name: str, value: Any) -> int:
     try:
-        return parse_duration(value) if isinstance(value, str) else int(value)
-    except (DurationError, TypeError, ValueError) as error:
+        found = parse_duration(value) if isinstance(value, str) else int(value)
+        if not -MAX_DURATION <= found <= MAX_DURATION:
+            raise ValueError(f"{value} overflows int64")
+        return found
+    except (DurationError, TypeError, ValueError, OverflowError) as error:
         raise RpcError(f"error decoding config: 1 error(s) decoding:\n\n* error decoding '{name}': {error}") from None
 
 
@@ -107,6 +120,8 @@ def _check(config: ProviderConfig) -> None:
         raise RpcError("must provide a private key when providing a root cert")
 
 
+MAX_DURATION = (1 << 63) - 1
+"""Nanoseconds: some 292 years."""
 Apply = Callable[[int, msgspec.Struct], Awaitable[Any]]
 
 
