@@ -5,6 +5,7 @@ from pathlib import Path
 
 from agent.config.settings import Config, ConfigError, TlsInterface, TlsSettings
 from agent.config.tls import CIPHERS
+from model.goerrors import go_text
 from rpc.security import Rules
 
 MAX_FILE = 4 << 20
@@ -115,7 +116,7 @@ def _files_in(key: str, folder: str) -> list[Path]:
     try:
         found = sorted(path for path in Path(folder).iterdir() if path.is_file())
     except OSError as error:
-        raise ConfigError(f"{key}: {folder}: {error.strerror}") from None
+        raise ConfigError(f"{key}: {go_text(error)}") from None
     if not found:
         raise ConfigError(f"{key}: {folder} holds no files")
     return found
@@ -126,7 +127,7 @@ def _readable(key: str, path: str) -> bytes:
         with Path(path).open("rb") as file:
             text = file.read(MAX_FILE + 1)
     except OSError as error:
-        raise ConfigError(f"{key}: {path}: {error.strerror}") from None
+        raise ConfigError(f"{key}: {go_text(error)}") from None
     if len(text) > MAX_FILE:
         raise ConfigError(f"{key}: {path} is larger than {MAX_FILE} bytes")
     return text

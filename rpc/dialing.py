@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 
+from model.goerrors import dial_text, tls_text
 from rpc.security import Security
 from rpc.tls import TlsProtocol
 
@@ -30,12 +31,11 @@ class Dialer:
                     return await asyncio.open_connection(host.strip("[]"), int(port), local_addr=self.source)
                 return await self._dial_tls(host.strip("[]"), int(port), self.security.rules.dial)
         except TimeoutError:
-            raise ConnectionRefusedError(f"{address} does not answer") from None
+            raise ConnectionRefusedError(f"dial tcp {address}: i/o timeout") from None
         except ssl.SSLError as error:
-            reason = getattr(error, "verify_message", "") or error.reason or str(error)
-            raise ConnectionRefusedError(f"{address}: TLS failed: {reason}") from None
+            raise ConnectionRefusedError(f"{address}: TLS failed: {tls_text(error)}") from None
         except OSError as error:
-            raise ConnectionRefusedError(f"{address}: {error.strerror or error}") from None
+            raise ConnectionRefusedError(dial_text("tcp", address, error)) from None
 
     async def _dial_tls(
         self, host: str, port: int, context: ssl.SSLContext

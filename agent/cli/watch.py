@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from agent.cli.child import Stopped, feed, told_to_stop
 from agent.cli.client import Api, ApiError, refusal
 from agent.cli.flags import Flags, fail
+from model.goerrors import go_text
 
 RETRY = 5.0
 MAX_RETRY = 180.0
@@ -37,8 +38,17 @@ class Question(NamedTuple):
 
 _DEFINITION: dict[str, Any] = {
     **dict.fromkeys(("Interval", "Timeout", "DeregisterCriticalServiceAfter"), "0s"),
-    "HTTP": "", "Header": None, "Method": "", "Body": "", "TLSServerName": "", "TLSSkipVerify": False,
-    "TCP": "", "UDP": "", "GRPC": "", "OSService": "", "GRPCUseTLS": False,
+    "HTTP": "",
+    "Header": None,
+    "Method": "",
+    "Body": "",
+    "TLSServerName": "",
+    "TLSSkipVerify": False,
+    "TCP": "",
+    "UDP": "",
+    "GRPC": "",
+    "OSService": "",
+    "GRPCUseTLS": False,
 }
 
 
@@ -221,6 +231,6 @@ def _follow(api: Api, asked: Question, flags: Flags) -> int:
         try:
             code = feed(flags.arguments, flags["shell"], {"CONSUL_INDEX": str(answered)}, data)
         except OSError as error:
-            return fail(f"Error executing handler: {error}")
+            return fail(f"Error executing handler: {go_text(error, 'fork/exec')}")
         if code:
             return fail(f"Error executing handler: exit status {code}")

@@ -8,6 +8,7 @@ from agent.config.flags import suggest
 from agent.config.keys import KNOWN, NESTED
 from agent.config.settings import ConfigError
 from model.config_json import HclError, parse_json_text
+from model.goerrors import go_text
 from model.hcl import parse_hcl
 
 _LISTS = (
@@ -43,7 +44,7 @@ def _read(path: Path, config_format: str) -> dict[str, Any]:
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"config: ReadFile failed on {path}: {error}") from None
+        raise ConfigError(f"config: ReadFile failed on {path}: {go_text(error)}") from None
     return _parse(str(path), text, config_format or path.suffix[1:])
 
 
