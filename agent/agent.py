@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import fcntl
 import logging
 import os
@@ -42,6 +41,7 @@ from gossip.core import UserEvent
 from gossip.driver import Event as GossipEvent
 from gossip.keyring import KeyringError
 from model.errors import RpcError
+from model.goerrors import go_text, system_text
 from model.gojson import JsonError
 from model.structs.catalog import Node
 from model.structs.config_rpc import ConfigEntryQuery, ConfigEntryRequest, kind_of
@@ -111,7 +111,7 @@ class Agent:
             raise StartError(str(error)) from None
         except (CorruptLog, RaftError, KeyringError, OSError) as error:
             await self.stop()
-            raise StartError(f"failed to start: {error}") from None
+            raise StartError(f"failed to start: {go_text(error)}") from None
         try:
             self.registrations.load()
         except (DefinitionError, JsonError) as error:
@@ -158,7 +158,7 @@ class Agent:
         except BlockingIOError:
             raise StartError(f"data_dir {self._data} is in use by another agent") from None
         except OSError as error:
-            raise StartError(f"data_dir {self._data}: {error.strerror}") from None
+            raise StartError(f"data_dir {self._data}: {go_text(error)}") from None
         problem = lifecycle.offline_too_long(self._data, self.config.server_rejoin_age_max)
         if self.config.server and problem:
             raise StartError(problem)
@@ -465,11 +465,7 @@ class Agent:
 
 
 def _port_text(error: OSError, what: str, where: str) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"failed to start {what}: listen on {where}: address already in use"
-    if error.errno == errno.EACCES:
-        return f"failed to start {what}: listen on {where}: permission denied"
-    return f"failed to start {what} on {where}: {error.strerror or error}"
+    return f"failed to start {what}: listen on {where}: {system_text(error)}"
 
 
 async def run_agent(config: Config, warnings: list[str], argv: list[str]) -> int:

@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 
+from model.goerrors import dial_text, tls_text
 from rpc.security import Security
 from rpc.tls import TlsProtocol
 
@@ -57,12 +58,11 @@ class Dialer:
                 name = self.security.rules.name_in(self._datacenter_of(address))
                 return await self._dial_tls(host.strip("[]"), int(port), context, name, first)
         except TimeoutError:
-            raise ConnectionRefusedError(f"{address} does not answer") from None
+            raise ConnectionRefusedError(f"dial tcp {address}: i/o timeout") from None
         except ssl.SSLError as error:
-            reason = getattr(error, "verify_message", "") or error.reason or str(error)
-            raise ConnectionRefusedError(f"{address}: TLS failed: {reason}") from None
+            raise ConnectionRefusedError(f"{address}: TLS failed: {tls_text(error)}") from None
         except OSError as error:
-            raise ConnectionRefusedError(f"{address}: {error.strerror or error}") from None
+            raise ConnectionRefusedError(dial_text("tcp", address, error)) from None
 
     async def _dial_tls(
         self, host: str, port: int, context: ssl.SSLContext, name: str, first: bytes

@@ -16,6 +16,7 @@ import msgpack
 
 from model.codec import WireError, from_wire
 from model.errors import RpcError
+from model.goerrors import dial_text
 from model.structs.operator import SnapshotRequest, SnapshotResponse
 from rpc.dialing import Dialer
 from rpc.messages import OutOfData, encode_body
@@ -92,7 +93,7 @@ async def ask(
         if isinstance(error, WireError):
             raise ConnectionResetError(f"{address} answered with rubbish: {error}") from None
         if isinstance(error, OSError) and not isinstance(error, ConnectionError):
-            raise ConnectionRefusedError(f"{address}: {error.strerror or error}") from None
+            raise ConnectionRefusedError(dial_text("tcp", address, error)) from None
         raise
 
 
