@@ -6,6 +6,7 @@ import re
 import socket
 
 from agent.config.addresses import address_of, addresses_of, own_address
+from agent.config.ca import ca_settings
 from agent.config.check import check_config
 from agent.config.keys import DURATIONS
 from agent.config.metrics_proxy import metrics_proxy_of
@@ -88,7 +89,7 @@ def build(read: Reader, dev: bool) -> Config:
         rpc_hold_timeout=performance.seconds("rpc_hold_timeout", 7.0),
         disable_coordinates=read.flag("disable_coordinates"),
         connect_enabled=connect.flag("enabled", True),
-        ca_config=connect.mapping("ca_config"),
+        ca_config=ca_settings(connect.mapping("ca_config")),
         config_entries=read.stanzas("config_entries"),
         services=read.stanzas("services"),
         checks=read.stanzas("checks"),

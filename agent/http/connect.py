@@ -40,7 +40,7 @@ async def roots(request: ApiRequest) -> ApiResponse:
     """The roots, as JSON or (`?pem=true`) as PEM."""
     reply = await request.call("ConnectCA.Roots", DCSpecificRequest(**request.query_options()))
     if request.has("pem") and request.param("pem") in ("true", "1"):
-        pem = "".join(root.root_cert for root in reply.roots or ())
+        pem = "".join("".join((root.root_cert, *(root.intermediate_certs or ()))) for root in reply.roots or ())
         headers = meta_headers(reply, request)
         return ApiResponse(pem.encode(), 200, "application/pem-certificate-chain", headers)
     return request.json(shown_roots(reply), reply)

@@ -142,10 +142,9 @@ class CertificateAuthority:
         if ca.active_root() is None:
             assert ca.config is not None
             root = await self._new_root(parse_config(ca.config.config))
-            await self._apply(
-                CommandType.CONNECT_CA,
-                CARequest(op="set-roots", index=self._store().indexes.get("connect-ca-roots"), roots=[root]),
-            )
+            known = self._store().indexes.get("connect-ca-roots")
+            request = CARequest(op="set-roots-config", index=known, roots=[root], config=ca.config)
+            await self._apply(CommandType.CONNECT_CA, request)
             log.info("initialized primary datacenter CA with provider: provider=%s", PROVIDER)
 
     async def _serial(self) -> int:

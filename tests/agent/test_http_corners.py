@@ -105,3 +105,18 @@ def test_transactions_show_lists_that_were_never_set_as_null(agent: Agent) -> No
     get = [{"Service": {"Verb": "get", "Node": "bare", "Service": {"ID": "bare"}}}]
     assert agent.json("PUT", "/v1/txn", get)["Results"][0]["Service"]["Tags"] is None
     assert agent.json("GET", "/v1/catalog/service/bare")[0]["ServiceTags"] == []
+
+
+def test_the_configuration_of_the_ca_changes_when_it_has_a_root(agent: Agent) -> None:
+    config = agent.json("GET", "/v1/connect/ca/configuration")
+    assert config["CreateIndex"] < config["ModifyIndex"]
+
+
+def test_roots_as_pem_come_with_what_was_signed_for_them(agent: Agent) -> None:
+    settings = {"Provider": "consul", "Config": {"PrivateKeyType": "ec", "PrivateKeyBits": 384}}
+    assert agent.request("PUT", "/v1/connect/ca/configuration", settings) == (200, b"")
+    roots = agent.json("GET", "/v1/connect/ca/roots")["Roots"]
+    status, pem = agent.request("GET", "/v1/connect/ca/roots?pem=true")
+    expected = "".join(one["RootCert"] + "".join(one["IntermediateCerts"] or ()) for one in roots)
+    assert (status, pem.decode()) == (200, expected)
+    assert pem.count(b"BEGIN CERTIFICATE") == 3
