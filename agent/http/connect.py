@@ -75,7 +75,7 @@ async def configure(request: ApiRequest) -> ApiResponse:
 @route("GET", "/v1/agent/connect/ca/leaf/", Operation("{service}", READ, answer=IssuedCert), prefix=True)
 async def leaf(request: ApiRequest) -> ApiResponse:
     """A leaf certificate of a service with its key; with `?index=` the answer waits for the next one."""
-    service = request.rest
+    service = request.rest.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     if not service:
         raise HttpError(400, "Missing service name")
     options = request.query_options()

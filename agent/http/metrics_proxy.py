@@ -29,8 +29,9 @@ async def metrics_proxy(request: ApiRequest) -> ApiResponse:
     path = posixpath.normpath(f"{base.path}/{request.rest}").replace("//", "/")
     if not path.startswith(base.path or "/") or (settings.path_allowlist and path not in settings.path_allowlist):
         return ApiResponse(status=403)
-    query = urlencode([(key, value) for key, values in request.params.items() for value in values])
-    url = f"{base.scheme}://{base.netloc}{quote(path)}" + (f"?{query}" if query else "")
+    pairs = [(key, value) for key, values in request.params.items() for value in values]
+    query = urlencode(pairs, errors="surrogateescape")
+    url = f"{base.scheme}://{base.netloc}{quote(path, errors='surrogateescape')}" + (f"?{query}" if query else "")
     headers = CIMultiDict({"Accept": request.headers.get("Accept", "*/*")})
     headers.extend(settings.add_headers)
     try:

@@ -51,14 +51,14 @@ def parse_config(config: dict[str, Any] | None) -> ProviderConfig:
             times[key] = _duration(shown, given[key])
     try:
         rate = float(given.get("csrmaxpersecond", 50))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         text = given["csrmaxpersecond"]
         raise RpcError(
             "error decoding config: 1 error(s) decoding:\n\n* cannot parse 'CSRMaxPerSecond' as float: "
             f'strconv.ParseFloat: parsing "{text}": invalid syntax'
         ) from None
     kind = str(given.get("privatekeytype") or "ec")
-    bits = int(given.get("privatekeybits") or (256 if kind == "ec" else 0))
+    bits = _whole("PrivateKeyBits", given.get("privatekeybits") or (256 if kind == "ec" else 0))
     parsed = ProviderConfig(
         leaf_ttl=times["leafcertttl"],
         intermediate_ttl=times["intermediatecertttl"],
@@ -74,10 +74,20 @@ def parse_config(config: dict[str, Any] | None) -> ProviderConfig:
     return parsed
 
 
+def _whole(name: str, value: Any) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        raise RpcError(
+            f"error decoding config: 1 error(s) decoding:\n\n* cannot parse '{name}' as int: "
+            f'strconv.ParseInt: parsing "{value}": invalid syntax'
+        ) from None
+
+
 def _duration(name: str, value: Any) -> int:
     try:
         return parse_duration(value) if isinstance(value, str) else int(value)
-    except (DurationError, TypeError, ValueError) as error:
+    except (DurationError, TypeError, ValueError, OverflowError) as error:
         raise RpcError(f"error decoding config: 1 error(s) decoding:\n\n* error decoding '{name}': {error}") from None
 
 
