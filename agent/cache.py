@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from agent.config.settings import RateLimit
+from agent.token_bucket import TokenBucket
 from model.codec import pack
 from model.errors import RpcError
 from model.structs.base import Query
@@ -81,8 +83,10 @@ class _Entry:
 class Cache:
     """Answers by what was asked. `call(method, args)` asks the servers; `clock` gives seconds."""
 
-    def __init__(self, call: Call, clock: Callable[[], float]) -> None:
+    def __init__(self, call: Call, clock: Callable[[], float], limit: RateLimit = RateLimit(burst=2)) -> None:
         self._call = call
+        self.limit = limit
+        """How often an entry is kept up; entries that are there keep theirs."""
         self._clock = clock
         self._entries: dict[bytes, _Entry] = {}
         self._asking: dict[bytes, tuple[asyncio.Lock, int]] = {}
@@ -179,7 +183,11 @@ class Cache:
 
     async def _keep_up(self, key: bytes, entry: _Entry) -> None:
         retry = RETRY
+        limit = self.limit
+        bucket = TokenBucket(limit.rate, limit.burst, self._clock()) if limit.rate > 0 else None
         while self._clock() - entry.used <= KEEP_FRESH:
+            if bucket is not None:
+                await asyncio.sleep(bucket.wait(self._clock()))
             asked = msgspec.structs.replace(entry.args, min_query_index=entry.index, max_query_time=BLOCK)
             began = self._clock()
             try:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from agent.checks.runner import kind_of, problem_with, shown_interval
+from agent.checks.rules import kind_of, problem_with, shown_interval
 from mesh.service_rules import GATEWAY_KINDS, listed, problems_of
 from model.durations import SECOND
 from model.structs.catalog import (

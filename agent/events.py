@@ -78,7 +78,7 @@ def _text(given: str) -> str:
 
 def _matches(pattern: str, text: str) -> bool:
     try:
-        return compile_regexp(pattern).search(text) is not None
+        return compile_regexp(pattern).found_in(text)
     except RegexpError:
         return False
 

@@ -15,6 +15,7 @@ from model.codec import (
     DURATION,
     MAX_DEPTH,
     READABLE_DURATION,
+    UNSIGNED,
     Field,
     Namespace,
     Wire,
@@ -324,14 +325,25 @@ def fields_from_json(cls: type[W], value: Any, *, unknown: Literal["error", "ign
         if item is None:
             continue
         where = f"{path}.{field.name}" if path else field.name
+        if field.kind is int and not field.marker and item.__class__ in (int, float):
+            _check_range(field, item, where, _shown_owner(cls.__name__, style))
         found[field.attribute] = _value_from_json(
             field.kind, field.marker, item, unknown, style, where, cls.__name__
         )
     return cls(**found)
 
 
-_UNSIGNED = ("Index", "Flags")
-"""How the fields end that are unsigned; all other whole numbers are signed."""
+_SIGNED_LIMIT = 1 << 63
+
+
+def _check_range(field: Field, value: float, path: str, owner: str) -> None:
+    """Raise JsonError for a number that a field of 64 bits, signed or not, cannot hold."""
+    unsigned = field.attribute in UNSIGNED
+    if not (0 <= value < 2 * _SIGNED_LIMIT if unsigned else -_SIGNED_LIMIT <= value < _SIGNED_LIMIT):
+        kind = "uint64" if unsigned else "int"
+        raise JsonError(f"json: cannot unmarshal number {value} into Go struct field {owner}.{path} of type {kind}")
+
+
 _GO_TYPES = {str: "string", int: "int", bool: "bool", float: "float64", bytes: "[]uint8"}
 
 
@@ -347,7 +359,7 @@ def _value_from_json(
             if style == "agent" and actual in (list, dict, bool):
                 return 0  # The agent's endpoints read durations by hand and pass over what is neither text nor number.
             return _duration(value, path)
-        if actual is int and -(1 << 63) <= value < (1 << 64 if path.endswith(_UNSIGNED) else 1 << 63):
+        if actual is int and -_SIGNED_LIMIT <= value < 2 * _SIGNED_LIMIT:
             return value
     elif kind is bool:
         if actual is bool:
@@ -434,7 +446,9 @@ def _duration(value: Any, path: str) -> int:
         except DurationError as error:
             raise JsonError(str(error)) from None
     if value.__class__ in (int, float):
-        return max(-(1 << 63), min(int(value), (1 << 63) - 1))
+        if -_SIGNED_LIMIT <= value < _SIGNED_LIMIT:
+            return int(value)
+        raise JsonError(f"json: cannot unmarshal number {value} into Go struct field {path} of type time.Duration")
     raise JsonError(f"json: cannot unmarshal {json_kind(value)} into Go struct field {path} of type time.Duration")
 
 
@@ -449,10 +463,11 @@ def _base64(text: str) -> bytes:
     import base64
     import binascii
 
+    raw = text.encode("utf-8", "surrogateescape")
     try:
-        return base64.b64decode(text.replace("\n", "").replace("\r", ""), validate=True)
+        return base64.b64decode(raw.replace(b"\n", b"").replace(b"\r", b""), validate=True)
     except binascii.Error:
-        at = next((i for i, c in enumerate(text) if not (c.isalnum() or c in "+/=") or not c.isascii()), len(text))
+        at = next((i for i, c in enumerate(raw) if not (chr(c).isalnum() or c in b"+/=") or c > 127), len(raw))
         raise JsonError(f"illegal base64 data at input byte {at}") from None
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import urlencode
 
-from agent.http.described import ASK, CAS, DC, READ, Operation, Param, Raw
+from agent.http.described import ASK, CAS, DC, READ, NoBody, Operation, Param, Raw
 from agent.http.numbers import unsigned
 from agent.http.routing import JSON, ApiRequest, ApiResponse, HttpError, meta_headers, route
 from model.bare_json import to_bare_json
@@ -44,13 +44,17 @@ MAX_TXN_OPS = 128
     "GET",
     "/v1/kv/",
     Operation(
-        "{key}", KEYS, answer=list[DirEntry] | list[str], also=("text/plain",), statuses={404: "There is no such key."}
+        "{key}",
+        KEYS,
+        answer=list[DirEntry] | list[str],
+        also=("text/plain",),
+        statuses={404: NoBody("There is no such key.")},
     ),
     Operation(
         "",
         KEYS,
         answer=list[DirEntry] | list[str],
-        statuses={404: "There is no such key."},
+        statuses={404: NoBody("There is no such key.")},
         summary="All keys (`?recurse`), or their names (`?keys`).",
     ),
     prefix=True,

@@ -210,6 +210,12 @@ class ApiRequest:
             options["min_query_index"] = int(text)
         return options
 
+    def hold(self, default: float | None = None) -> float:
+        """Seconds for which an answer that the agent itself gives may wait for a change. Raises HttpError 400."""
+        config = self.agent.config
+        wait = self.waiting().get("max_query_time", 0) / SECOND
+        return min(wait or default or config.default_query_time, config.max_query_time)
+
     def node_meta(self) -> dict[str, str] | None:
         """`?node-meta=key:value`, any number of them."""
         found = {}

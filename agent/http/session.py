@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from agent.http.described import READ, ROWS, WRITE, Operation, Param
+from agent.http.described import READ, ROWS, WRITE, NoBody, Operation, Param
 from agent.http.routing import JSON, ApiRequest, ApiResponse, HttpError, meta_headers, route
 from model.durations import SECOND
 from model.gojson import JsonError, encode_json, from_json, parse_json
@@ -150,7 +150,7 @@ async def coordinate_nodes(request: ApiRequest) -> ApiResponse:
         "{node}",
         READ,
         answer=list[Coordinate],
-        statuses={401: "Coordinates are off.", 404: "Nothing is known of this node."},
+        statuses={401: "Coordinates are off.", 404: NoBody("Nothing is known of this node.")},
     ),
     prefix=True,
 )

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from agent.checks.runner import expired_output, problem_with
+from agent.checks.rules import problem_with
+from agent.checks.runner import expired_output
 from agent.definitions import DefinitionError, Expanded, check_of, expand
-from agent.http.agent_api import shown_service
+from agent.http.agent_shown import shown_service
 from model.gojson import JsonError, from_json
 from model.structs.catalog import CheckType, NodeService, ServiceDefinition
 

@@ -17,6 +17,7 @@ NAME = (b"Web", b"service", b"consul")
 
 def asked(name: str = "Web.service.consul", kind: str = "A", *options: EDNSOption, size: int = 0) -> bytes:
     record = DNSRecord.question(name, kind)
+    record.header.id = 4711
     if size:
         record.add_ar(EDNS0(udp_len=size, opts=list(options)))
     return bytes(record.pack())
