@@ -307,7 +307,7 @@ class Agent:
 
     async def _start_dns(self) -> None:
         config = self.config
-        self.dns = DnsServer(self.delegate, config)
+        self.dns = DnsServer(self.delegate, config, self.cache)
         try:
             await self.dns.start()
         except OSError as error:

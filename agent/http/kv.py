@@ -115,8 +115,8 @@ async def write(request: ApiRequest) -> bool:
 
 def shown_flags(request: ApiRequest) -> str:
     """The query with its keys in order, as Go encodes it."""
-    given = [(key, value) for key in sorted(request.params) for value in request.params[key]]
-    return urlencode(given, errors="surrogateescape")
+    pairs = [(key, value) for key in sorted(request.params) for value in request.params[key]]
+    return urlencode(pairs, errors="surrogateescape")
 
 
 @route(
