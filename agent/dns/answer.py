@@ -14,12 +14,16 @@ from agent.config.settings import Config
 from agent.dns import names, records
 from model.durations import SECOND, DurationError, parse_duration
 from model.errors import NO_PATH_TO_DATACENTER, RpcError
+from model.metrics import METRICS
 from model.structs.catalog import CheckServiceNode
 from model.structs.catalog_rpc import DCSpecificRequest, NodeSpecificRequest, ServiceSpecificRequest
 from model.structs.queries import PreparedQueryExecuteRequest
 from rpc.caller import Caller
 
 log = logging.getLogger("lictor.agent.dns")
+
+_REVERSE = (".in-addr.arpa.", ".ip6.arpa.")
+_STALE = METRICS.counter("dns.stale_queries")
 
 UDP_LIMIT = 512
 MAX_UDP_ANSWERS = 8
@@ -32,6 +36,8 @@ class Resolver:
     def __init__(self, caller: Caller, config: Config) -> None:
         self._caller = caller
         self.config = config
+        self._times = METRICS.sample("dns.domain_query", node=config.node_name)
+        self._reverse_times = METRICS.sample("dns.ptr_query", node=config.node_name)
 
     @property
     def _domains(self) -> list[str]:
@@ -55,6 +61,7 @@ class Resolver:
         edns = next((record for record in request.ar if record.rtype == QTYPE.OPT), None)
         if edns is not None and udp:
             size = max(UDP_LIMIT, edns.rclass)
+        began = time.perf_counter()
         try:
             reply, foreign = await self._reply(request, udp, size, client)
         except RpcError as error:
@@ -64,6 +71,9 @@ class Resolver:
             reply.header.rcode = RCODE.NXDOMAIN if unknown else RCODE.SERVFAIL
             if unknown:
                 reply.add_auth(self._soa(self._zone_of(request) or self.config.domain))
+        asked_name = str(request.q.qname).lower()
+        times = self._reverse_times if asked_name.endswith(_REVERSE) else self._times
+        times.add((time.perf_counter() - began) * 1000.0)
         if isinstance(reply, bytes):
             return reply
         if edns is not None and not foreign:
@@ -106,7 +116,7 @@ class Resolver:
     async def _reply(self, request: DNSRecord, udp: bool, size: int, client: str) -> tuple[Any, bool]:
         name, kind = str(request.q.qname), QTYPE.get(request.q.qtype)
         lower = name.lower()
-        if lower.endswith((".in-addr.arpa.", ".ip6.arpa.")):
+        if lower.endswith(_REVERSE):
             found = await self._reverse(request, lower)
             if found is not None:
                 return found, False
@@ -223,6 +233,8 @@ class Resolver:
             allow_stale=dns.allow_stale,
         )
         answer = await self._caller.call("Health.ServiceNodes", args)
+        if answer.last_contact > STALE_WARNING:
+            _STALE.add()
         if dns.allow_stale and answer.last_contact > dns.max_stale * SECOND:
             answer = await self._caller.call("Health.ServiceNodes", _fresh(args))
         found = []
