@@ -23,6 +23,7 @@ from agent.checks.runner import CheckRunner
 from agent.client import Client, ClientConfig
 from agent.config.load import watched_files
 from agent.config.settings import Config, ConfigError
+from agent.coordinates import report_places
 from agent.definitions import DefinitionError
 from agent.dns.server import DnsServer
 from agent.events import Events
@@ -35,7 +36,7 @@ from agent.proxy_state import ProxyStates
 from agent.registrations import Registrations
 from agent.remote_exec import RemoteExec
 from agent.telemetry import TelemetryDriver
-from agent.tls import https_context, rpc_rules
+from agent.tls import check_tls_for_checks, https_context, rpc_rules
 from agent.version import CONSUL_VERSION
 from agent.watches import Watches
 from gossip.core import UserEvent
@@ -95,6 +96,7 @@ class Agent:
         try:
             self._prepare_data_dir()
             self.security.rules = rpc_rules(self.config)
+            check_tls_for_checks(self.config)
             self.delegate = self._make_delegate()
             await self._start_delegate()
             self._build()
@@ -122,6 +124,17 @@ class Agent:
             self._spawn(self._note_alive(self._data))
         self._spawn(self.registrations.reap())
         self._join()
+        if not self.config.disable_coordinates:
+            delegate = self.delegate
+            self._spawn(
+                report_places(
+                    delegate,
+                    self.config.datacenter,
+                    self.config.node_name,
+                    lambda: delegate.place,
+                    lambda: len(delegate.members()),
+                )
+            )
         if self.config.config_entries and self.delegate.is_server:
             self._spawn(self._bootstrap_entries())
 
@@ -267,7 +280,7 @@ class Agent:
 
     async def _open_ports(self) -> None:
         config = self.config
-        self._apply_limits(config, https_context(config) if config.ports.https > 0 else None)
+        self._apply_limits(config, https_context(config))
         doors = [("HTTP", address, config.ports.http, False) for address in config.http_addrs]
         doors += [("HTTPS", address, config.ports.https, True) for address in config.https_addrs]
         for what, address, port, secure in doors:

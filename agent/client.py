@@ -18,6 +18,7 @@ from model.codec import Wire
 from model.errors import NO_PATH_TO_DATACENTER, NO_SERVERS, RATE_LIMITED, RpcError
 from model.metrics import METRICS
 from model.structs.base import Query
+from model.structs.coordinate import CoordinateVector
 from model.structs.operator import SnapshotRequest, SnapshotResponse
 from rpc import snapshot_stream
 from rpc.dialing import Dialer
@@ -181,6 +182,14 @@ class Client:
     def force_leave(self, name: str, prune: bool = False, wide: bool = False) -> bool:
         """Declare that a failed member has left; False when nobody of that name is known."""
         return not wide and self.gossip.force_leave(name, prune)
+
+    @property
+    def place(self) -> CoordinateVector | None:
+        """Where this agent is in its datacenter's network; None while coordinates are disabled."""
+        place = self.gossip.core.place()
+        if place is None:
+            return None
+        return CoordinateVector(place.adjustment, place.error, place.height, list(place.vector))
 
     def on_gossip(self, callback: Callable[[Event], None]) -> None:
         """Call back for every event of the pool."""

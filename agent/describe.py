@@ -1,30 +1,19 @@
-"""What an agent says of itself: its configuration without secrets, figures, and the machine below it."""
+"""What an agent says of itself: its configuration without secrets, and figures."""
 
 import asyncio
 import os
 import platform
-import time
 from typing import TYPE_CHECKING, Any
 
 from agent.logs import internal_errors
-from agent.version import CONSUL_VERSION, VERSION
+from agent.version import CONSUL_VERSION
 from gossip.core import Member
 from gossip.options import PoolOptions
 from model.durations import SECOND, format_duration
+from model.gojson import to_json
 
 if TYPE_CHECKING:
     from agent.agent import Agent
-
-
-def version_info() -> dict[str, str]:
-    """The version, as /v1/agent/version shows it."""
-    return {
-        "SHA": "",
-        "BuildDate": "1970-01-01T00:00:01Z",
-        "HumanVersion": CONSUL_VERSION,
-        "FIPS": "",
-        "Lictor": VERSION,
-    }
 
 
 def shown_member(member: Member) -> dict[str, Any]:
@@ -46,7 +35,7 @@ def shown_member(member: Member) -> dict[str, Any]:
 
 
 def describe(agent: "Agent") -> dict[str, Any]:
-    """/v1/agent/agent."""
+    """/v1/agent/self."""
     config = agent.config
     member = next((one for one in agent.delegate.members() if one.name == config.node_name), None)
     return {
@@ -61,7 +50,7 @@ def describe(agent: "Agent") -> dict[str, Any]:
             "BuildDate": "1970-01-01T00:00:01Z",
         },
         "DebugConfig": _debug_config(agent),
-        "Coord": {"Adjustment": 0, "Error": 1.5, "Height": 0.00001, "Vec": [0] * 8},
+        "Coord": to_json(place) if (place := agent.delegate.place) is not None else None,
         "Member": shown_member(member) if member is not None else {},
         "Stats": stats(agent),
         "Meta": {**config.node_meta, "consul-network-segment": ""},
@@ -145,8 +134,8 @@ def stats(agent: "Agent") -> dict[str, dict[str, str]]:
     local = agent.local
     return {
         "agent": {
-            "check_monitors": "0",
-            "check_ttls": str(sum(agent.checks.is_ttl(check_id) for check_id in local.checks)),
+            "check_monitors": str(agent.checks.counts()[0]),
+            "check_ttls": str(agent.checks.counts()[1]),
             "checks": str(len(local.checks)),
             "internal_errors": str(internal_errors.count),
             "services": str(len(local.services)),
@@ -160,24 +149,4 @@ def stats(agent: "Agent") -> dict[str, dict[str, str]]:
             "os": platform.system().lower(),
             "version": f"python{platform.python_version()}",
         },
-    }
-
-
-def host_info() -> dict[str, Any]:
-    """The machine, as /v1/agent/host shows it."""
-    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    free = os.sysconf("SC_AVPHYS_PAGES") * size
-    return {
-        "Memory": {"total": pages * size, "available": free, "used": pages * size - free},
-        "CPU": [{"cpu": number} for number in range(os.cpu_count() or 1)],
-        "Host": {
-            "hostname": platform.node(),
-            "os": platform.system().lower(),
-            "platform": platform.platform(),
-            "kernelVersion": platform.release(),
-            "kernelArch": platform.machine(),
-        },
-        "Disk": None,
-        "CollectionTime": time.time_ns(),
-        "Errors": None,
     }

@@ -7,14 +7,15 @@ The agent is the source of truth for its node. `difference` (pure) says what the
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from agent.persisted import Persisted
-from model.errors import RpcError
+from model.codec import WireError
+from model.errors import NO_LEADER, NO_SERVERS, RpcError
 from model.structs.catalog import CheckType, HealthCheck, Node, NodeService
 from model.structs.catalog_rpc import (
     DeregisterRequest,
@@ -102,6 +103,34 @@ def _same_check(mine: HealthCheck, theirs: HealthCheck | None, whatever_output: 
     return msgspec.structs.replace(
         theirs, create_index=0, modify_index=0, service_tags=None, service_name=""
     ) == msgspec.structs.replace(mine, create_index=0, modify_index=0, service_tags=None, service_name="")
+
+
+class _Mending:
+    """One comparison's calls: what the servers refuse about one thing does not keep the others from them."""
+
+    def __init__(self) -> None:
+        self._refused: RpcError | None = None
+
+    async def one(self, what: str, work: Awaitable[None]) -> bool:
+        """Make a call; False when it was refused. Raises RpcError when there is nobody to ask."""
+        try:
+            await work
+        except RpcError as error:
+            if error.has(NO_LEADER) or error.has(NO_SERVERS):
+                raise
+            log.warning("The catalog refuses %s: %s", what, error.text)
+            self._refused = self._refused or error
+            return False
+        except WireError as error:
+            log.error("The catalog cannot be told about %s: %s", what, error)
+            self._refused = self._refused or RpcError(str(error))
+            return False
+        return True
+
+    def finish(self) -> None:
+        """Raise RpcError when something was refused, so that it is tried again."""
+        if self._refused is not None:
+            raise self._refused
 
 
 class LocalState:
@@ -289,35 +318,40 @@ class LocalState:
             self._is_server,
             self._waiting_outputs.keys(),
         )
+        held = {one.id: one for one in listed.node_services.services or ()}
+        mend = _Mending()
         for service_id in todo.deregister_services:
-            await self._deregister(service_id=service_id)
+            await mend.one(f"service={service_id}", self._deregister(service_id=service_id))
         for check_id in todo.deregister_checks:
-            await self._deregister(check_id=check_id)
+            await mend.one(f"check={check_id}", self._deregister(check_id=check_id))
         if todo.node and not todo.register_services and not todo.register_checks:
             await self._register(None, [], skip=False)
         update_node = todo.node
-        done: set[str] = set()
+        to_tell: dict[str, list[HealthCheck]] = {}
+        for check_id in todo.register_checks:
+            if check_id in self.checks:
+                to_tell.setdefault(self.checks[check_id].service_id, []).append(self.checks[check_id])
         for service_id in todo.register_services:
             service = self.services.get(service_id)
             if service is None or self.held(service_id):
                 continue
-            checks = [self.checks[c] for c in todo.register_checks if c in self.checks]
-            mine = [check for check in checks if check.service_id == service_id]
-            held = {one.id: one for one in listed.node_services.services or ()}.get(service_id)
-            if held is not None and service.enable_tag_override:
-                service = msgspec.structs.replace(service, tags=held.tags)
+            if service_id in held and service.enable_tag_override:
+                service = msgspec.structs.replace(service, tags=held[service_id].tags)
                 self.services[service_id] = service
-            await self._register(service, mine, skip=not update_node)
-            done.update(check.check_id for check in mine)
-            update_node = False
-            log.info("Synced service: service=%s", service_id)
-        for check_id in todo.register_checks:
-            check = self.checks.get(check_id)
-            if check is None or check_id in done or self.held(check.service_id):
-                continue
-            await self._register(None, [check], skip=not update_node)
-            update_node = False
-            log.debug("Synced check: check=%s", check_id)
+            checks = to_tell.pop(service_id, [])
+            work = self._register(service, checks, skip=not update_node)
+            if await mend.one(f"service={service_id}", work):
+                update_node = False
+                log.info("Synced service: service=%s", service_id)
+        for service_id, checks in to_tell.items():
+            for check in checks:
+                if self.held(service_id) or check.check_id not in self.checks:
+                    continue
+                work = self._register(None, [check], skip=not update_node)
+                if await mend.one(f"check={check.check_id}", work):
+                    update_node = False
+                    log.debug("Synced check: check=%s", check.check_id)
+        mend.finish()
 
     async def _register(self, service: NodeService | None, checks: list[HealthCheck], skip: bool) -> None:
         node = self.node

@@ -13,7 +13,7 @@ from agent.config.load import load_config
 from agent.config.settings import Config, ConfigError
 from agent.definitions import DefinitionError
 from agent.logs import LEVELS, set_level
-from agent.tls import https_context, rpc_rules
+from agent.tls import check_tls_for_checks, https_context, rpc_rules
 from model.gojson import JsonError
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ async def reload(agent: "Agent") -> str:
     try:
         rules = rpc_rules(config)
         https = https_context(config) if config.ports.https > 0 else None
+        check_tls_for_checks(config)
     except ConfigError as error:
         return str(error)
     log.info("Reloading configuration...")

@@ -104,9 +104,10 @@ class TelemetryDriver:
         return self._streams < STREAMS
 
     async def stream(self, write: Callable[[bytes], Awaitable[None]]) -> None:
-        """Write every interval as it ends, one JSON object on a line, until the client is gone."""
+        """Write the newest interval, then every one as it ends, one JSON object on a line, until the client is gone."""
         self._streams += 1
         try:
+            await write(encode_json(self.json()) + b"\n")
             while True:
                 rolled = self._rolled
                 await rolled.wait()

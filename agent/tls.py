@@ -1,13 +1,16 @@
 """OpenSSL contexts from the agent's TLS settings: the one place that opens their files, at start and at each reload."""
 
+import logging
 import ssl
 from pathlib import Path
 
+from agent.authorities import AuthorityError, trust
 from agent.config.settings import Config, ConfigError, TlsInterface, TlsSettings
 from agent.config.tls import CIPHERS
 from rpc.security import Rules
 
-MAX_FILE = 4 << 20
+log = logging.getLogger("lictor.agent")
+
 _VERSIONS = {
     "TLSv1_0": ssl.TLSVersion.TLSv1,
     "TLSv1_1": ssl.TLSVersion.TLSv1_1,
@@ -16,11 +19,18 @@ _VERSIONS = {
 }
 
 
-def https_context(config: Config) -> ssl.SSLContext:
-    """What the HTTPS listeners show and demand. Raises ConfigError that names the key."""
+def https_context(config: Config) -> ssl.SSLContext | None:
+    """What the HTTPS listeners show and demand; None without a port for them, or without a certificate.
+
+    As Consul, an agent starts with the port alone: the certificate may come with a reload. Raises ConfigError that
+    names the key.
+    """
     settings = config.tls.https
+    if config.ports.https <= 0:
+        return None
     if not settings.cert_file:
-        raise ConfigError("ports.https: HTTPS needs a certificate: set tls.https.cert_file and tls.https.key_file")
+        log.warning("ports.https: nobody can connect before tls.https.cert_file and tls.https.key_file are set")
+        return None
     context = _accepting("tls.https.", settings)
     context.set_alpn_protocols(["http/1.1"])
     return context
@@ -41,6 +51,15 @@ def rpc_rules(config: Config) -> Rules:
         verify_server_hostname=tls.verify_server_hostname,
         server_name=f"server.{config.datacenter}.{config.domain.rstrip('.')}",
     )
+
+
+def check_tls_for_checks(config: Config) -> None:
+    """See that the files can be used that `enable_agent_tls_for_checks` lets checks use. Raises ConfigError."""
+    if config.enable_agent_tls_for_checks:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        _show_certificate("tls.internal_rpc.", context, config.tls.internal_rpc)
+        if config.tls.internal_rpc.ca_file or config.tls.internal_rpc.ca_path:
+            _trust("tls.internal_rpc.", "", context, config.tls.internal_rpc)
 
 
 def _accepting(where: str, settings: TlsInterface) -> ssl.SSLContext:
@@ -100,33 +119,15 @@ def _trust(where: str, why: str, context: ssl.SSLContext, settings: TlsInterface
     """Trust the authorities of `ca_file` and of every file in `ca_path`."""
     if not settings.ca_file and not settings.ca_path:
         raise ConfigError(f"{where}{why}: there is no CA to verify against: set {where}ca_file or {where}ca_path")
-    files = [(f"{where}ca_file", Path(settings.ca_file))] if settings.ca_file else []
-    if settings.ca_path:
-        files += [(f"{where}ca_path", path) for path in _files_in(f"{where}ca_path", settings.ca_path)]
-    for key, path in files:
-        text = _readable(key, str(path))
-        try:
-            context.load_verify_locations(cadata=text.decode("ascii", "replace"))
-        except (ssl.SSLError, ValueError) as error:
-            raise ConfigError(f"{key}: {path} holds no PEM certificate: {getattr(error, 'reason', error)}") from None
-
-
-def _files_in(key: str, folder: str) -> list[Path]:
     try:
-        found = sorted(path for path in Path(folder).iterdir() if path.is_file())
-    except OSError as error:
-        raise ConfigError(f"{key}: {folder}: {error.strerror}") from None
-    if not found:
-        raise ConfigError(f"{key}: {folder} holds no files")
-    return found
+        trust(context, settings.ca_file, settings.ca_path)
+    except AuthorityError as error:
+        raise ConfigError(f"{where}{error.key}: {error}") from None
 
 
-def _readable(key: str, path: str) -> bytes:
+def _readable(key: str, path: str) -> None:
     try:
-        with Path(path).open("rb") as file:
-            text = file.read(MAX_FILE + 1)
+        with Path(path).open("rb"):
+            pass
     except OSError as error:
         raise ConfigError(f"{key}: {path}: {error.strerror}") from None
-    if len(text) > MAX_FILE:
-        raise ConfigError(f"{key}: {path} is larger than {MAX_FILE} bytes")
-    return text

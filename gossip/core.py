@@ -18,6 +18,7 @@ from random import Random
 from typing import Any
 
 from gossip import wire
+from gossip.coordinates import Place
 from gossip.envelope import UndecipherableError
 from gossip.exchange import Exchange
 from gossip.interface import LAN as LAN
@@ -109,7 +110,7 @@ class Core:
         pool = self.pool
         count = [entry.status for entry in pool.serf.values()].count
         return {
-            "coordinate_resets": "0",
+            "coordinate_resets": str(pool.vivaldi.resets if pool.vivaldi is not None else 0),
             "encrypted": "true" if pool.settings.envelope.keyring is not None else "false",
             "event_queue": str(len(pool.events)),
             "event_time": str(self.events.clock),
@@ -150,6 +151,13 @@ class Core:
     def others_alive(self) -> bool:
         """Whether there is anybody to tell."""
         return any(name != self.name and not node.gone for name, node in self.pool.nodes.items())
+
+    def place(self, name: str = "") -> Place | None:
+        """Where a member said that it is; this one without a name. None when that is not known."""
+        pool = self.pool
+        if pool.vivaldi is None or name not in ("", self.name):
+            return pool.places.get(name)
+        return pool.vivaldi.place
 
     # Time
 
@@ -210,7 +218,7 @@ class Core:
         elif kind == wire.INDIRECT_PING:
             self.prober.on_indirect_ping(fields, sender)
         elif kind == wire.ACK:
-            self.prober.acknowledged(wire.number(fields, "SeqNo", 1 << 32))
+            self.prober.acknowledged(wire.number(fields, "SeqNo", 1 << 32), wire.raw(fields, "Payload"))
         elif kind == wire.NACK:
             self.prober.not_acknowledged(wire.number(fields, "SeqNo", 1 << 32))
         elif kind == wire.ALIVE:

@@ -134,3 +134,4 @@ class Serf:
             pool.outbox.append(MemberEvent(EventKind.REAP, pool.member(node)))
             del pool.nodes[name]
         pool.serf.pop(name, None)
+        pool.forget(name)

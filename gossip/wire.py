@@ -73,7 +73,7 @@ def _value(data: bytes) -> tuple[Any, bytes]:
     unpacker.feed(data)
     try:
         value = unpacker.unpack()
-    except (msgpack.exceptions.UnpackException, ValueError, RecursionError) as error:
+    except (msgpack.exceptions.UnpackException, ValueError, TypeError, RecursionError) as error:
         raise GossipError(f"not a msgpack body: {error or type(error).__name__}") from None
     return value, data[unpacker.tell() :]
 

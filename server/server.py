@@ -12,8 +12,7 @@ from typing import IO, Any, NamedTuple
 
 from gossip.consul import ServerInfo, admission, parse_server, server_tags
 from gossip.core import LAN, LOCAL, WAN, Member, MemberEvent, Status
-from gossip.driver import Event, Gossip, JoinError
-from gossip.key_answers import KeyReport
+from gossip.driver import Event, Gossip
 from gossip.options import PoolOptions
 from model.codec import Wire
 from model.commands import CommandType, command
@@ -34,6 +33,7 @@ from server.leader.autopilot import Autopilot
 from server.leader.ca import CertificateAuthority
 from server.leader.loop import LeaderLoop
 from server.leader.session_ttl import SessionTimers
+from server.pools import Pools
 from server.raft import recovery
 from server.raft.driver import RaftNode
 from server.raft.errors import CannotBootstrap, ConfigurationError, RaftError
@@ -103,7 +103,7 @@ def raft_timing(multiplier: int, fast: bool, lease_reads: bool = False) -> RaftC
     return RaftConfig(heartbeat=heartbeat, election=0.12 * multiplier, lease_reads=lease_reads)
 
 
-class Server:
+class Server(Pools):
     """A server. The face that it shares with `agent.client.Client`: call, members, join, leave, stop, stats."""
 
     is_server = True
@@ -321,12 +321,6 @@ class Server:
         assert self._raft is not None
         return self._raft
 
-    @property
-    def gossip(self) -> Gossip:
-        """This server's part in the pool."""
-        assert self._gossip is not None
-        return self._gossip
-
     def servers(self) -> list[ServerInfo]:
         """The servers of this datacenter that the pool knows."""
         if self._gossip is None or not self._gossip.started:
@@ -475,38 +469,6 @@ class Server:
             for info in self.servers()
         ]
 
-    def members_alive(self) -> list[str]:
-        """The names of the pool's living members."""
-        return [member.name for member in self.members() if member.status is Status.ALIVE]
-
-    def force_leave(self, name: str, prune: bool = False, wide: bool = False) -> bool:
-        """Declare to the pools (or to the WAN pool alone) that a failed member has left; False when nobody knows it."""
-        if wide:
-            return self.wide is not None and self.wide.gossip.force_leave(name, prune)
-        known = self.gossip.force_leave(name, prune)
-        if self.wide is not None:
-            self.wide.gossip.force_leave(f"{name}.{self.datacenter}", prune)
-        return known
-
-    async def keys(self, operation: str, key: bytes, relay_factor: int, wide: bool) -> KeyReport:
-        """Ask all members of a pool for their gossip keys or to change them. Raises GossipError for a huge key."""
-        pool = self.wide.gossip if wide and self.wide is not None else self.gossip
-        return await pool.keys(operation, key, relay_factor)
-
-    @property
-    def in_wide_pool(self) -> bool:
-        """Whether this server is in the WAN pool."""
-        return self.wide is not None
-
-    def datacenters(self) -> list[str]:
-        """All datacenters that are known, nearest first."""
-        others = self.wide.datacenters() if self.wide is not None else []
-        return [self.datacenter, *(name for name in others if name != self.datacenter)]
-
-    def route(self, datacenter: str) -> list[str]:
-        """`ip:port` of the servers of another datacenter, in the order in which to ask them."""
-        return self.wide.route(datacenter) if self.wide is not None else []
-
     async def fire_event(self, name: str, payload: bytes) -> None:
         """Spread a user event."""
         try:
@@ -520,24 +482,6 @@ class Server:
         """Set how many connections one address may have, and how many seconds calls of other servers may take."""
         self.listener.max_per_client = connections
         self.pool.call_timeout = call_timeout
-
-    def members(self) -> list[Member]:
-        """The pool's members by name."""
-        return self.gossip.members() if self._gossip is not None and self._gossip.started else []
-
-    async def join(self, addresses: list[str]) -> int:
-        """Join the pool at these addresses. Raises JoinError."""
-        return await self.gossip.join(addresses)
-
-    def wide_members(self) -> list[Member]:
-        """The members of the WAN pool by name."""
-        return self.wide.gossip.members() if self.wide is not None else []
-
-    async def join_wide(self, addresses: list[str]) -> int:
-        """Join the WAN pool at these addresses. Raises JoinError."""
-        if self.wide is None:
-            raise JoinError("this server is in no WAN pool: ports.serf_wan is -1")
-        return await self.wide.gossip.join(addresses)
 
     def on_gossip(self, callback: Callable[[Event], None]) -> None:
         """Call back for every event of the pool."""

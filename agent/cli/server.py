@@ -35,6 +35,7 @@ def agent(flags: Flags) -> int:
     print(f"               Server: {str(config.server).lower()} (Bootstrap: {str(config.bootstrap).lower()})")
     print(f"          Client Addr: {config.client_addrs} (HTTP: {ports.http}, DNS: {ports.dns})")
     print(f"         Cluster Addr: {config.advertise_addr} (LAN: {ports.serf_lan}, Server: {ports.server})")
+    print(f"    Gossip Encryption: {str(config.gossip.encrypted).lower()}")
     print("\n==> Log data will now stream in as it occurs:\n", flush=True)
     try:
         import uvloop

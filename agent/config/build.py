@@ -104,6 +104,7 @@ def build(read: Reader, dev: bool) -> Config:
         dns=_dns(read.section("dns_config")),
         http=_http(read.section("http_config")),
         tls=tls_settings(read.values),
+        enable_agent_tls_for_checks=read.flag("enable_agent_tls_for_checks"),
         limits=connection_limits(limits),
         unix_sockets=unix_sockets(read.section("unix_sockets")),
         default_query_time=read.seconds("default_query_time", 300.0),

@@ -25,6 +25,7 @@ def gossip_config(read: Reader, dev: bool, server: bool, advertise: str) -> Goss
         "key": key,
         "verify_incoming": read.flag("encrypt_verify_incoming", True),
         "verify_outgoing": read.flag("encrypt_verify_outgoing", True),
+        "coordinates": not read.flag("disable_coordinates"),
         "rejoin_after_leave": read.flag("rejoin_after_leave"),
     }
     wish = read.text("advertise_reconnect_timeout") if read.seconds("advertise_reconnect_timeout") else ""

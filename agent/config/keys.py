@@ -22,6 +22,7 @@ HONOURED = frozenset(
         *("ca_file", "ca_path", "cert_file", "key_file", "tls", "tls_cipher_suites", "tls_min_version"),
         *("tls_prefer_server_cipher_suites", "unix_sockets", "verify_incoming", "verify_incoming_https"),
         *("verify_incoming_rpc", "verify_outgoing", "verify_server_hostname"),
+        *("enable_agent_tls_for_checks", "server_name"),
         *("advertise_addr_wan", "advertise_reconnect_timeout", "encrypt", "encrypt_verify_incoming"),
         *("encrypt_verify_outgoing", "gossip_lan", "gossip_wan", "reconnect_timeout", "reconnect_timeout_wan"),
         *("retry_interval_wan", "retry_join_wan", "retry_max_wan", "serf_lan", "serf_lan_allowed_cidrs", "serf_wan"),
@@ -36,9 +37,9 @@ KNOWN = HONOURED | frozenset(
         *("acl_down_policy", "acl_enable_key_list_policy", "acl_master_token", "acl_replication_token", "acl_token"),
         *("acl_ttl", "acl_enable_token_replication", "audit", "auto_config", "auto_encrypt", "cloud"),
         *("default_intention_policy", "disable_compat_1.9", "enable_acl_replication"),
-        *("enable_agent_tls_for_checks", "experiments", "license_path", "locality", "non_voting_server"),
+        *("experiments", "license_path", "locality", "non_voting_server"),
         *("partition", "peering", "primary_gateways", "primary_gateways_interval", "raft_boltdb"),
-        *("raft_logstore", "read_replica", "reporting", "segment", "segments", "server_name", "xds"),
+        *("raft_logstore", "read_replica", "reporting", "segment", "segments", "xds"),
     )
 )
 """Every key of Consul 1.14's files. Those that are not honoured yet are warned about."""

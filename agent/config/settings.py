@@ -142,7 +142,7 @@ class TlsInterface(msgspec.Struct, frozen=True):
 
 
 class TlsSettings(msgspec.Struct, frozen=True):
-    """TLS of all interfaces. `server_name` is what this agent calls itself in outgoing HTTPS checks."""
+    """TLS of all interfaces. `server_name` is the name that checks expect in certificates."""
 
     internal_rpc: TlsInterface = TlsInterface()
     https: TlsInterface = TlsInterface()
@@ -251,6 +251,7 @@ class Config(msgspec.Struct, frozen=True):
     dns: DnsConfig = DnsConfig()
     http: HttpConfig = HttpConfig()
     tls: TlsSettings = TlsSettings()
+    enable_agent_tls_for_checks: bool = False
     limits: Limits = Limits()
     unix_sockets: UnixSockets = UnixSockets()
     default_query_time: float = 300.0

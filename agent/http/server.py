@@ -110,8 +110,7 @@ class HttpServer:
         self._listening.handshake_timeout = limits.https_handshake_timeout
         self._context = context
 
-    def _tls_context(self) -> ssl.SSLContext:
-        assert self._context is not None
+    def _tls_context(self) -> ssl.SSLContext | None:
         return self._context
 
     async def stop(self) -> None:
@@ -130,6 +129,8 @@ class HttpServer:
     async def _attended(self, request: web.BaseRequest) -> web.StreamResponse:
         if sum(len(name) + len(value) + 4 for name, value in request.raw_headers) > self._max_head:
             return _ended_with(431, "431 Request Header Fields Too Large")
+        if request.version not in ((1, 0), (1, 1)):
+            return _ended_with(505, "505 HTTP Version Not Supported")
         expect = request.headers.get("Expect", "")
         if expect and expect.lower() != "100-continue":
             return _ended_with(417, f"417 Expectation Failed: only 100-continue can be expected, not {expect[:64]!r}")

@@ -9,7 +9,7 @@ from model.codec import Wire
 from model.errors import NO_LEADER, NO_PATH_TO_DATACENTER, RpcError
 from model.metrics import METRICS
 from model.structs.base import Query
-from server.endpoints.context import LOCAL, READS, WRITES, Context
+from server.endpoints.context import FOLLOW_UPS, LOCAL, READS, WRITES, Context
 from server.endpoints.query import run_read
 from server.raft.errors import NotLeader, RaftError
 
@@ -64,7 +64,7 @@ async def dispatch(context: Context, method: str, args: Wire, *, may_forward: bo
             except NotLeader:  # Leadership went while the read was to prove it: the next leader answers.
                 return await _on_leader(context, method, args, may_forward)
         if args.allow_stale and not args.require_consistent and raft.leader is not None:
-            return await run_read(context, function, args)
+            return await _read(context, method, args)
         return await _on_leader(context, method, args, may_forward)
     local_call = LOCAL.get(method)
     if local_call is not None:
@@ -126,11 +126,18 @@ async def _on_leader(context: Context, method: str, args: Wire, may_forward: boo
         await asyncio.sleep(hold / 64 * (0.5 + context.random()))
 
 
+async def _read(context: Context, method: str, args: Wire) -> Any:
+    """A read on this server, and what follows it."""
+    reply = await run_read(context, READS[method], args)  # type: ignore[arg-type]
+    follow = FOLLOW_UPS.get(method)
+    return reply if follow is None else await follow(context, args, reply)
+
+
 async def _here(context: Context, method: str, args: Wire) -> Any:
     try:
         function = READS.get(method)
         if function is not None:
-            return await run_read(context, function, args)  # type: ignore[arg-type]
+            return await _read(context, method, args)
         times = _TIMES.get(method)
         if times is None:
             return await WRITES[method](context, args)
