@@ -31,9 +31,11 @@ from agent.http.server import HttpServer
 from agent.joining import Plan, join_pool
 from agent.leaf import LeafCertificates
 from agent.local import LocalState
+from agent.metric_sources import agent_gauges, count_gossip, count_joined
 from agent.proxy_state import ProxyStates
 from agent.registrations import Registrations
 from agent.remote_exec import RemoteExec
+from agent.telemetry import TelemetryDriver
 from agent.tls import check_tls_for_checks, https_context, rpc_rules
 from agent.version import CONSUL_VERSION
 from agent.watches import Watches
@@ -66,6 +68,7 @@ class Agent:
     def __init__(self, config: Config, argv: list[str] | None = None) -> None:
         self.config = config
         self.argv = argv or []
+        self._files_read = reloading.signature(self.reload_files()) if config.auto_reload_config else frozenset()
         self.node_id = ""
         self._data = Path(config.data_dir) if config.data_dir and not config.dev else None
         self._lock: int | None = None
@@ -82,6 +85,7 @@ class Agent:
         self.cache: Cache
         self.events: Events
         self.watches: Watches
+        self.telemetry: TelemetryDriver
         self.security = Security()
         self.encryption = Encryption(self)
         self._certificate: AgentCertificate | None = None
@@ -102,6 +106,7 @@ class Agent:
                 await self._certificate.obtain()
             await self._start_delegate()
             self._build()
+            await self.telemetry.start()
             await self._open_ports()
         except StartError:
             await self.stop()
@@ -120,7 +125,7 @@ class Agent:
         self.local.start()
         self.watches.reload(self.config.watches)
         if self.config.auto_reload_config:
-            self._spawn(reloading.reload_on_changes(self.reload_files, self._reload_logged))
+            self._spawn(reloading.reload_on_changes(self.reload_files, self._files_read, self._reload_logged))
         if self._data is not None and self.config.server:
             self._spawn(self._note_alive(self._data))
         self._spawn(self.registrations.reap())
@@ -277,9 +282,11 @@ class Agent:
         )
         commands = RemoteExec(self.delegate.call, config.node_name, config.datacenter, not config.disable_remote_exec)
         self.events.internal[remote_exec.EVENT] = lambda event: self._spawn(commands.handle(event.payload))
+        count_joined(len(self.delegate.members()))
         self.delegate.on_gossip(self._on_gossip)
         self.http = HttpServer(self)
         self.watches = Watches(self.http.ask)
+        self.telemetry = TelemetryDriver(config.telemetry, lambda metrics: agent_gauges(self, metrics))
 
     async def _open_ports(self) -> None:
         config = self.config
@@ -322,6 +329,7 @@ class Agent:
             failed.add_done_callback(lambda _: self._stop.set())
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._on_signal, number)
+        loop.add_signal_handler(signal.SIGUSR1, self.telemetry.dump)
         await self._stop.wait()
         code = 0
         if failed is not None and failed.done():
@@ -376,7 +384,7 @@ class Agent:
         if hasattr(self, "proxies"):
             self.proxies.close()
             self.cache.close()
-        names = ("watches", "http", "dns", "central", "local", "checks", "delegate")
+        names = ("watches", "telemetry", "http", "dns", "central", "local", "checks", "delegate")
         parts = [getattr(self, name, None) for name in names]
         for part in parts:  # What was never started is not there, or has nothing to stop.
             if part is None:
@@ -429,6 +437,7 @@ class Agent:
                 log.error("cannot write a configuration entry from the files: %s", error)
 
     def _on_gossip(self, event: GossipEvent) -> None:
+        count_gossip(event)
         if isinstance(event, UserEvent):
             self.events.gossiped(event)
 
@@ -453,6 +462,7 @@ class Agent:
         self.security.rules = rules
         self.apply_limits(config, https)
         self.cache.limit = config.cache_limit
+        self.telemetry.reload(config.telemetry)
         self.watches.reload(config.watches)
         if isinstance(self.delegate, Server):
             self.delegate.take_snapshots(SnapshotTiming(*msgspec.structs.astuple(config.raft)))
