@@ -5,10 +5,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 from agent.http.described import ASK, CAS, DC, READ, Operation, Param, Raw
+from agent.http.reads import Asked, read_route
 from agent.http.routing import JSON, ApiRequest, ApiResponse, HttpError, meta_headers, route
 from model.codec import Wire
 from model.gojson import JsonError, encode_json, from_json, json_kind, parse_json
-from model.structs.kv import DirEntry, KeyListRequest, KeyRequest, KVSRequest
+from model.structs.kv import DirEntry, IndexedDirEntries, IndexedKeyList, KeyListRequest, KeyRequest, KVSRequest
 from model.structs.txn import (
     TxnCheckOp,
     TxnError,
@@ -49,8 +50,7 @@ def parse_uint(text: str) -> int:
     return value
 
 
-@route(
-    "GET",
+@read_route(
     "/v1/kv/",
     Operation(
         "{key}", KEYS, answer=list[DirEntry] | list[str], also=("text/plain",), statuses={404: "There is no such key."}
@@ -64,32 +64,35 @@ def parse_uint(text: str) -> int:
     ),
     prefix=True,
 )
-async def read(request: ApiRequest) -> ApiResponse:
+def read(request: ApiRequest) -> Asked:
     """One key, all keys below a prefix (`?recurse`), or their names (`?keys`)."""
     key = request.rest
     if request.has("keys"):
-        return await _names(request, key)
+        separator = request.param("separator") or request.param("seperator")
+        names = KeyListRequest(prefix=key, seperator=separator, **request.query_options())
+        return Asked("KVS.ListKeys", names, lambda reply: _names(request, reply))
     options = request.query_options()
     recurse = request.has("recurse")
     if not key and not recurse:
         raise HttpError(400, "Missing key name")
-    reply = await request.call("KVS.List" if recurse else "KVS.Get", KeyRequest(key=key, **options))
+    args = KeyRequest(key=key, **options)
+    return Asked("KVS.List" if recurse else "KVS.Get", args, lambda reply: _entries(request, reply))
+
+
+def _entries(request: ApiRequest, reply: IndexedDirEntries) -> ApiResponse:
     headers = meta_headers(reply, request, consistency=False)
     if not reply.entries:
         return ApiResponse(b"", 404, "", headers)
-    if request.has("raw") and not recurse:
+    if request.has("raw") and not request.has("recurse"):
         headers["X-Content-Type-Options"] = "nosniff"
         headers["Content-Security-Policy"] = "sandbox"
         return ApiResponse(reply.entries[0].value or b"", 200, "text/plain", headers)
     return ApiResponse(encode_json(reply.entries, request.pretty), 200, JSON, headers)
 
 
-async def _names(request: ApiRequest, prefix: str) -> ApiResponse:
-    separator = request.param("separator") or request.param("seperator")
-    args = KeyListRequest(prefix=prefix, seperator=separator, **request.query_options())
-    reply = await request.call("KVS.ListKeys", args)
+def _names(request: ApiRequest, reply: IndexedKeyList) -> ApiResponse:
     headers = meta_headers(reply, request, consistency=False)
-    if not reply.keys and prefix:
+    if not reply.keys and request.rest:
         return ApiResponse(b"", 404, "", headers)
     return ApiResponse(encode_json(reply.keys or [], request.pretty), 200, JSON, headers)
 

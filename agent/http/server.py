@@ -35,9 +35,20 @@ from agent.http import (
     snapshot,
 )
 from agent.http.front import Doors, Incoming, Outgoing
-from agent.http.routing import JSON, ROUTES, TEXT, ApiRequest, ApiResponse, HttpError, missing_slash_paths
+from agent.http.kept import KeptAnswers, Responder
+from agent.http.routing import (
+    JSON,
+    ROUTES,
+    TEXT,
+    ApiRequest,
+    ApiResponse,
+    Handler,
+    HttpError,
+    missing_slash_paths,
+)
 from model.errors import ACL_NOT_FOUND, PERMISSION_DENIED, RATE_LIMITED, RpcError
 from model.gojson import encode_json
+from server.server import Server
 from ui.static import find_page
 
 if TYPE_CHECKING:
@@ -73,6 +84,10 @@ class HttpServer:
             lingering_time=2.0,
         )
         self._doors = Doors(self.respond, _within_limit, self._aiohttp, limit)
+        self.kept: KeptAnswers | None = None
+        if isinstance(agent.delegate, Server):
+            self.kept = KeptAnswers(agent, agent.delegate, Responder(self.prepare, self.refusal, self.finished))
+            self._doors.take = self.kept.take
         self._listeners: list[asyncio.Server] = []
         self._redirects = missing_slash_paths(ROUTES)
         self._per_client: Counter[str] = Counter()
@@ -119,19 +134,26 @@ class HttpServer:
         """The answer to a request, whatever it may be; raises only CancelledError and ConnectionError."""
         try:
             answer = await self._answer(request)
-        except HttpError as error:
-            answer = ApiResponse(error.text.encode("utf-8", "replace"), error.status, TEXT, error.headers)
-        except RpcError as error:
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except Exception as error:
+            answer = self.refusal(request, error)
+        return self.finished(request, answer)
+
+    def refusal(self, request: Incoming, error: Exception) -> ApiResponse:
+        """What a request is told that failed with an error."""
+        if isinstance(error, HttpError):
+            return ApiResponse(error.text.encode("utf-8", "replace"), error.status, TEXT, error.headers)
+        if isinstance(error, RpcError):
             answer = rpc_error(error)
             if request.method == "GET" and request.target.startswith(_META_ON_ERRORS):
                 answer.headers.update(FAILED_READ)
-        except asyncio.CancelledError:
-            raise
-        except ConnectionError:
-            raise
-        except Exception:
-            log.exception("%s %s failed", request.method, request.target)
-            answer = ApiResponse(b"internal error", 500, TEXT)
+            return answer
+        log.error("%s %s failed", request.method, request.target, exc_info=error)
+        return ApiResponse(b"internal error", 500, TEXT)
+
+    def finished(self, request: Incoming, answer: ApiResponse) -> Outgoing:
+        """An answer with the headers that all have."""
         headers = {**self._headers, **answer.headers}
         if answer.status != 301 and answer.body != _NOT_FOUND_API_BODY and request.target.startswith("/v1/"):
             headers.setdefault("X-Consul-Default-Acl-Policy", "allow")
@@ -161,6 +183,17 @@ class HttpServer:
         return response
 
     async def _answer(self, request: Incoming) -> ApiResponse:
+        prepared = self.prepare(request)
+        if isinstance(prepared, ApiResponse):
+            return prepared
+        handler, api = prepared
+        result = await handler(api)
+        if isinstance(result, ApiResponse):
+            return result
+        return ApiResponse(encode_json(result, api.pretty), 200, JSON)
+
+    def prepare(self, request: Incoming) -> ApiResponse | tuple[Handler, ApiRequest]:
+        """Who answers a request, or its answer when no handler has to be asked. Raises HttpError."""
         raw_path, _, raw_query = request.target.partition("?")
         path = _decode_path(raw_path, self._agent.config.disable_http_unprintable_char_filter)
         redirect = self._cleaned(path)
@@ -198,10 +231,7 @@ class HttpServer:
         api.rest = rest
         if path.startswith(_WITHOUT_NAMESPACES) and path != "/v1/catalog/datacenters":
             _refuse_enterprise(api)
-        result = await handler(api)
-        if isinstance(result, ApiResponse):
-            return result
-        return ApiResponse(encode_json(result, api.pretty), 200, JSON)
+        return handler, api
 
     def _may_write(self, request: Incoming) -> bool:
         try:
