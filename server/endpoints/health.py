@@ -35,10 +35,13 @@ def _checks(
     meta: Mapping[str, str] | None,
     source: QuerySource,
     authz: Authorizer,
+    watch: Watch | None,
 ) -> IndexedHealthChecks:
     """The checks that a caller asked for and may see."""
     checks, index = found
     if meta:
+        if watch is not None:
+            watch.note(("nodes",))
         nodes = store.catalog.nodes
         checks = [check for check in checks if (node := nodes.get(check.node.lower())) and has_meta(node.meta, meta)]
     checks = filtered(expression, HealthCheck, checks)
@@ -60,7 +63,7 @@ def checks_in_state(
     """The checks that have a status, or all for "any"."""
     store, authz = context.fsm.store, authorizer(context, args.token)
     found = store.catalog.checks_in_state(args.state, watch)
-    return _checks(store, found, args.filter, args.node_meta_filters, args.source, authz)
+    return _checks(store, found, args.filter, args.node_meta_filters, args.source, authz, watch)
 
 
 @read("Health.NodeChecks")
@@ -68,7 +71,7 @@ def node_checks(context: Context, args: NodeSpecificRequest, watch: Watch | None
     """The checks of a node and of its services."""
     store, authz = context.fsm.store, authorizer(context, args.token)
     found = store.catalog.node_checks(args.node, watch)
-    return _checks(store, found, args.filter, None, QuerySource(), authz)
+    return _checks(store, found, args.filter, None, QuerySource(), authz, watch)
 
 
 @read("Health.ServiceChecks")
@@ -80,7 +83,7 @@ def service_checks(
     if not args.service_name:
         raise RpcError("Must provide service name")
     found = store.catalog.service_checks(args.service_name, watch)
-    return _checks(store, found, args.filter, args.node_meta_filters, args.source, authz)
+    return _checks(store, found, args.filter, args.node_meta_filters, args.source, authz, watch)
 
 
 @read("Health.ServiceNodes")
