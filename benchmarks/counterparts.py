@@ -1,7 +1,8 @@
 """What any HTTP server in Python has to do, to measure beside: `python -m benchmarks.counterparts KIND PORT`.
 
 `bare` is the least there is, httptools' parser in a protocol on uvloop; `aiohttp` an application of one handler. Both
-answer `GET /N` with a constant body of N bytes and a few headers, and any other request with `true`.
+answer `GET /N` with a constant body of N bytes and a few headers, and any other request with `true`. The bare one holds
+`GET /hold` until there is a `PUT /wake`, and tells at `GET /held` how many it holds.
 """
 
 import argparse
@@ -24,6 +25,7 @@ def body_of(path: str) -> bytes:
 
 class _Bare(asyncio.Protocol):
     _answers: dict[bytes, bytes] = {}  # noqa: RUF012 shared on purpose
+    _held: list[asyncio.Transport] = []  # noqa: RUF012 likewise
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -37,12 +39,26 @@ class _Bare(asyncio.Protocol):
         self._url = url
 
     def on_message_complete(self) -> None:
-        answer = self._answers.get(self._url)
-        if answer is None:
-            body = body_of(self._url.decode())
-            head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{_SHOWN}Content-Length: {len(body)}\r\n\r\n"
-            answer = self._answers[self._url] = head.encode() + body
-        self._transport.write(answer)
+        if self._url == b"/hold":
+            self._held.append(self._transport)
+            return
+        if self._url == b"/wake":
+            answer = _answer(b"x" * 200)
+            for transport in self._held:
+                transport.write(answer)
+            self._held.clear()
+        if self._url == b"/held":
+            self._transport.write(_answer(b"%d" % len(self._held)))
+            return
+        found = self._answers.get(self._url)
+        if found is None:
+            found = self._answers[self._url] = _answer(body_of(self._url.decode()))
+        self._transport.write(found)
+
+
+def _answer(body: bytes) -> bytes:
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{_SHOWN}Content-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
 
 
 async def _serve_bare(port: int) -> None:

@@ -35,6 +35,14 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     return total / TICKS
 
 
+def precise_cpu_seconds(pid: int) -> float:
+    """Time that the threads of a process have been running so far, to the nanosecond."""
+    total = 0
+    for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        total += int(path.read_text().split()[0])
+    return total / 1e9
+
+
 def resident_bytes(pid: int) -> int:
     """Memory of a process that is in RAM now."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])

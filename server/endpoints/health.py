@@ -35,13 +35,10 @@ def _checks(
     meta: Mapping[str, str] | None,
     source: QuerySource,
     authz: Authorizer,
-    watch: Watch | None,
 ) -> IndexedHealthChecks:
     """The checks that a caller asked for and may see."""
     checks, index = found
     if meta:
-        if watch is not None:
-            watch.note(("nodes",))
         nodes = store.catalog.nodes
         checks = [check for check in checks if (node := nodes.get(check.node.lower())) and has_meta(node.meta, meta)]
     checks = filtered(expression, HealthCheck, checks)
@@ -62,8 +59,10 @@ def checks_in_state(
 ) -> IndexedHealthChecks:
     """The checks that have a status, or all for "any"."""
     store, authz = context.fsm.store, authorizer(context, args.token)
-    found = store.catalog.checks_in_state(args.state, watch)
-    return _checks(store, found, args.filter, args.node_meta_filters, args.source, authz, watch)
+    checks, index = store.catalog.checks_in_state(args.state, watch)
+    if args.node_meta_filters:  # Then a node that changes changes the answer, too.
+        index = max(index, store.catalog.list_nodes(watch)[1])
+    return _checks(store, (checks, index), args.filter, args.node_meta_filters, args.source, authz)
 
 
 @read("Health.NodeChecks")
@@ -71,7 +70,7 @@ def node_checks(context: Context, args: NodeSpecificRequest, watch: Watch | None
     """The checks of a node and of its services."""
     store, authz = context.fsm.store, authorizer(context, args.token)
     found = store.catalog.node_checks(args.node, watch)
-    return _checks(store, found, args.filter, None, QuerySource(), authz, watch)
+    return _checks(store, found, args.filter, None, QuerySource(), authz)
 
 
 @read("Health.ServiceChecks")
@@ -83,7 +82,7 @@ def service_checks(
     if not args.service_name:
         raise RpcError("Must provide service name")
     found = store.catalog.service_checks(args.service_name, watch)
-    return _checks(store, found, args.filter, args.node_meta_filters, args.source, authz, watch)
+    return _checks(store, found, args.filter, args.node_meta_filters, args.source, authz)
 
 
 @read("Health.ServiceNodes")
