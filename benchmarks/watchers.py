@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import random
 import resource
 import statistics
 import subprocess
@@ -62,6 +63,7 @@ class Watchers:
 
     def __init__(self, port: int) -> None:
         self.port = port
+        self.network = f"127.{random.randrange(1, 255)}.{random.randrange(256)}"
         self.connections: list[_Watcher] = []
         self.answered = self.expected = 0
         self.done = asyncio.Event()
@@ -72,7 +74,7 @@ class Watchers:
         """Open so many connections more."""
         loop = asyncio.get_running_loop()
         for number in range(count):
-            source = f"127.0.0.{2 + len(self.connections) // PER_ADDRESS}"
+            source = f"{self.network}.{2 + len(self.connections) // PER_ADDRESS}"
             _, one = await loop.create_connection(
                 lambda: _Watcher(self), "127.0.0.1", self.port, local_addr=(source, 0)
             )
