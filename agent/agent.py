@@ -8,6 +8,7 @@ import logging
 import os
 import random
 import signal
+import ssl
 import time
 import uuid
 from pathlib import Path
@@ -21,26 +22,31 @@ from agent.central import CentralDefaults
 from agent.checks.runner import CheckRunner
 from agent.client import Client, ClientConfig
 from agent.config.settings import Config, ConfigError
+from agent.coordinates import report_places
 from agent.definitions import DefinitionError
 from agent.dns.server import DnsServer
 from agent.events import Events
 from agent.http.server import HttpServer
+from agent.joining import Plan, join_pool
 from agent.leaf import LeafCertificates
 from agent.local import LocalState
 from agent.logs import LEVELS, set_level
 from agent.process import raise_open_files, settle
 from agent.proxy_state import ProxyStates
+from agent.registrations import RELOADED as RELOADED_FOR_CHECKS
 from agent.registrations import Registrations
 from agent.remote_exec import RemoteExec
+from agent.tls import check_tls_for_checks, https_context, rpc_rules
 from agent.version import CONSUL_VERSION
 from gossip.core import UserEvent
 from gossip.driver import Event as GossipEvent
-from gossip.driver import JoinError
+from gossip.keyring import KeyringError
 from model.errors import RpcError
 from model.gojson import JsonError
 from model.structs.catalog import Node
 from model.structs.config_rpc import ConfigEntryQuery, ConfigEntryRequest, kind_of
 from model.weak_decode import WeakError
+from rpc.security import Security
 from server.endpoints.context import Limits
 from server.raft.errors import CorruptLog, RaftError
 from server.server import Server, ServerConfig
@@ -75,6 +81,7 @@ class Agent:
         self.proxies: ProxyStates
         self.cache: Cache
         self.events: Events
+        self.security = Security()
         self.http: HttpServer
         self.dns: Any = None
 
@@ -84,6 +91,8 @@ class Agent:
         """Open everything. Raises StartError."""
         try:
             self._prepare_data_dir()
+            self.security.rules = rpc_rules(self.config)
+            check_tls_for_checks(self.config)
             self.delegate = self._make_delegate()
             await self._start_delegate()
             self._build()
@@ -91,7 +100,10 @@ class Agent:
         except StartError:
             await self.stop()
             raise
-        except (CorruptLog, RaftError, OSError) as error:
+        except ConfigError as error:
+            await self.stop()
+            raise StartError(str(error)) from None
+        except (CorruptLog, RaftError, KeyringError, OSError) as error:
             await self.stop()
             raise StartError(f"failed to start: {error}") from None
         try:
@@ -100,8 +112,19 @@ class Agent:
             await self.stop()
             raise StartError(f"failed to register a service or check: {error}") from None
         self.local.start()
-        if self.config.retry_join or self.config.start_join:
-            self._spawn(self._join())
+        self._spawn(self.registrations.reap())
+        self._join()
+        if not self.config.disable_coordinates:
+            delegate = self.delegate
+            self._spawn(
+                report_places(
+                    delegate,
+                    self.config.datacenter,
+                    self.config.node_name,
+                    lambda: delegate.place,
+                    lambda: len(delegate.members()),
+                )
+            )
         if self.config.config_entries and self.delegate.is_server:
             self._spawn(self._bootstrap_entries())
 
@@ -147,6 +170,8 @@ class Agent:
                     rpc_port=config.ports.server,
                     gossip_port=config.ports.serf_lan,
                     wan_port=config.ports.serf_wan,
+                    lan=config.gossip.lan,
+                    wan=config.gossip.wan,
                     data_dir=self._data,
                     bootstrap=config.bootstrap,
                     bootstrap_expect=config.bootstrap_expect,
@@ -159,9 +184,11 @@ class Agent:
                         config.rpc_hold_timeout,
                         config.session_ttl_min,
                     ),
+                    connect_enabled=config.connect_enabled,
                     ca_config=config.ca_config,
                     autopilot=config.autopilot,
                     extra_tags=self._port_tags(),
+                    security=self.security,
                 )
             )
         return Client(
@@ -173,9 +200,12 @@ class Agent:
                 bind=config.bind_addr,
                 advertise=config.advertise_addr,
                 gossip_port=config.ports.serf_lan,
+                lan=config.gossip.lan,
+                reconnect=config.gossip.advertise_reconnect,
                 data_dir=self._data,
                 fast=config.dev,
                 hold_timeout=config.rpc_hold_timeout,
+                security=self.security,
             )
         )
 
@@ -186,6 +216,8 @@ class Agent:
             tags["grpc_port"] = str(ports.grpc)
         if ports.grpc_tls > 0:
             tags["grpc_tls_port"] = str(ports.grpc_tls)
+        if self.security.rules.accept is not None:
+            tags["use_tls"] = "1"
         return tags
 
     async def _start_delegate(self) -> None:
@@ -196,18 +228,18 @@ class Agent:
 
     def _build(self) -> None:
         config = self.config
-        address = config.advertise_addr
-        family = "ipv6" if ":" in address else "ipv4"
+        address, wide = config.advertise_addr, config.gossip.wan.advertise or config.advertise_addr
+        family, wide_family = ("ipv6" if ":" in one else "ipv4" for one in (address, wide))
         node = Node(
             id=self.node_id,
             node=config.node_name,
             address=address,
             datacenter=config.datacenter,
-            tagged_addresses={"lan": address, f"lan_{family}": address, "wan": address, f"wan_{family}": address},
+            tagged_addresses={"lan": address, f"lan_{family}": address, "wan": wide, f"wan_{wide_family}": wide},
             meta={**config.node_meta, "consul-network-segment": ""},
         )
-        self.local = LocalState(self.delegate, node, config.server, self._data)
-        self.registrations = Registrations(config, self.local)
+        self.local = LocalState(self.delegate, node, config.server, self._data, config.check_update_interval)
+        self.registrations = Registrations(config, self.local, self.node_id, self.delegate)
         self.checks = self.registrations.checks
         self.leafs = LeafCertificates(self.delegate, config.datacenter)
         self.cache = Cache(self.delegate.call, time.monotonic)
@@ -224,13 +256,26 @@ class Agent:
 
     async def _open_ports(self) -> None:
         config = self.config
-        if config.ports.http >= 0:
+        self._apply_limits(config, https_context(config))
+        doors = [("HTTP", address, config.ports.http, False) for address in config.http_addrs]
+        doors += [("HTTPS", address, config.ports.https, True) for address in config.https_addrs]
+        for what, address, port, secure in doors:
+            if port < 0 or (secure and port == 0):
+                continue
             try:
-                await self.http.start(config.http_addrs, config.ports.http)
+                await self.http.listen(address, port, secure)
             except OSError as error:
-                raise StartError(_port_text(error, "HTTP", f"{config.http_addrs[0]}:{config.ports.http}")) from None
+                where = address if address.startswith("unix://") else f"{address}:{port}"
+                raise StartError(_port_text(error, what, where)) from None
         if config.ports.dns >= 0:
             await self._start_dns()
+
+    def _apply_limits(self, config: Config, https: ssl.SSLContext | None) -> None:
+        """Let new connections have these limits and this certificate."""
+        limits = config.limits
+        self.security.handshake_timeout = limits.rpc_handshake_timeout
+        self.delegate.limit(limits.rpc_max_conns_per_client, limits.rpc_client_timeout)
+        self.http.apply(limits, https)
 
     async def _start_dns(self) -> None:
         config = self.config
@@ -304,27 +349,21 @@ class Agent:
 
     # Joining
 
-    async def _join(self) -> None:
-        config = self.config
-        if config.start_join:
-            try:
-                await self.delegate.join(config.start_join)
-            except JoinError as error:
-                log.error("Join failed: %s", error)
-        attempt = 0
-        while config.retry_join:
-            try:
-                joined = await self.delegate.join(config.retry_join)
-                log.info("Join cluster completed. Synced with initial agents: num_agents=%d", joined)
-                return
-            except JoinError as error:
-                attempt += 1
-                if config.retry_max and attempt >= config.retry_max:
-                    log.error("max join retry exhausted, exiting")
-                    self._stop.set()
-                    return
-                log.warning("Join cluster failed, will retry: error=%s", error)
-                await asyncio.sleep(min(config.retry_interval, 1.0 * attempt))
+    def _join(self) -> None:
+        config, gossip = self.config, self.config.gossip
+        plans = [(Plan("LAN", config.start_join, config.retry_join, config.retry_interval, config.retry_max), False)]
+        if self.delegate.is_server:
+            wide = Plan(
+                "WAN", gossip.start_join_wan, gossip.retry_join_wan, gossip.retry_interval_wan, gossip.retry_max_wan
+            )
+            plans.append((wide, True))
+        for plan, is_wide in plans:
+            if plan.once or plan.retry:
+                self._spawn(self._join_as_planned(plan, is_wide))
+
+    async def _join_as_planned(self, plan: Plan, is_wide: bool) -> None:
+        if not await join_pool(plan, self.delegate.join_wide if is_wide else self.delegate.join):
+            self._stop.set()
 
     async def _bootstrap_entries(self) -> None:
         """Write the configuration entries of the files that the cluster does not have yet."""
@@ -354,7 +393,7 @@ class Agent:
             log.error("Failed to reload config: %s", problem)
 
     async def reload(self) -> str:
-        """Read files and flags again: services, checks, DNS settings, log level. Returns a problem or ""."""
+        """Read files and flags again: services, checks, DNS, TLS, limits, log level. Returns a problem or ""."""
         from agent.config.load import load_config
 
         try:
@@ -363,14 +402,26 @@ class Agent:
             return str(error)
         if config.log_level not in LEVELS:
             return f"log_level: unknown level {config.log_level}"
+        try:
+            rules = rpc_rules(msgspec.structs.replace(self.config, tls=config.tls))
+            https = https_context(msgspec.structs.replace(self.config, tls=config.tls))
+            check_tls_for_checks(msgspec.structs.replace(self.config, tls=config.tls))
+        except ConfigError as error:
+            return str(error)
         log.info("Reloading configuration...")
         try:
             self.registrations.reload(
-                msgspec.structs.replace(self.config, services=config.services, checks=config.checks)
+                msgspec.structs.replace(
+                    self.config, tls=config.tls, **{name: getattr(config, name) for name in RELOADED_FOR_CHECKS}
+                )
             )
         except (DefinitionError, JsonError) as error:
             return str(error)
-        self.config = msgspec.structs.replace(self.config, dns=config.dns, recursors=config.recursors)
+        self.config = msgspec.structs.replace(
+            self.config, dns=config.dns, recursors=config.recursors, tls=config.tls, limits=config.limits
+        )
+        self.security.rules = rules
+        self._apply_limits(self.config, https)
         if self.dns is not None:
             self.dns.reload(self.config)
         set_level(config.log_level)

@@ -73,7 +73,7 @@ def decode(gossiped: Gossiped) -> Event | None:
 
 def _matches(pattern: str, text: str) -> bool:
     try:
-        return compile_regexp(pattern).search(text) is not None
+        return compile_regexp(pattern).found_in(text)
     except RegexpError:
         return False
 

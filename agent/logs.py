@@ -1,4 +1,8 @@
-"""Log lines in Consul's manner: time, level, part, text; and subscriptions to them, with a level of their own."""
+"""Log lines in Consul's manner: time, level, part, text; and subscriptions to them, with a level of their own.
+
+What others sent may be part of a line, so a line stays one line, is bounded, and can always be written. Exceptions that
+nothing in the code expects are "internal errors": they say so, and are counted.
+"""
 
 import asyncio
 import contextlib
@@ -14,6 +18,37 @@ _LEVELS = {5: "TRACE", 10: "DEBUG", 20: "INFO", 30: "WARN", 40: "ERROR", 50: "ER
 LEVELS = {"TRACE": 5, "DEBUG": 10, "INFO": 20, "WARN": 30, "WARNING": 30, "ERR": 40, "ERROR": 40}
 
 
+MAX_TEXT = 8 << 10
+"""Characters of a line that are shown."""
+_ONE_LINE = {number: f"\\x{number:02x}" for number in (*range(32), *range(127, 160), 0x2028, 0x2029) if number != 9}
+
+
+def _text(record: logging.LogRecord) -> str:
+    """The text of a record without line breaks and what else could play tricks on a terminal."""
+    text = record.getMessage().translate(_ONE_LINE).encode("utf-8", "backslashreplace").decode("utf-8")
+    if len(text) > MAX_TEXT:
+        text = f"{text[:MAX_TEXT]}... ({len(text) - MAX_TEXT} more characters)"
+    return f"internal error: {text}" if record.exc_info else text
+
+
+class InternalErrors(logging.Filter):
+    """Counts the records that carry an exception; those are of the kind that should never happen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let everything through."""
+        if record.exc_info:
+            self.count += 1
+        return True
+
+
+internal_errors = InternalErrors()
+"""Of this process, since it began."""
+
+
 def _clock(record: logging.LogRecord) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
 
@@ -25,9 +60,10 @@ class Lines(logging.Formatter):
         """One line (and a traceback, if there is one)."""
         level = f"[{_LEVELS.get(record.levelno, record.levelname)}]"
         name = record.name.removeprefix("lictor.")
-        text = record.getMessage()
+        text = _text(record)
         if record.exc_info:
-            text += "\n" + self.formatException(record.exc_info)
+            trace = self.formatException(record.exc_info)[-MAX_TEXT:]
+            text += "\n" + trace.encode("utf-8", "backslashreplace").decode("utf-8")
         return f"{_clock(record)} {level:<7} {name if name.startswith('agent') else 'agent.' + name}: {text}"
 
 
@@ -41,8 +77,10 @@ class Json(logging.Formatter):
             "@timestamp": _clock(record),
             "@level": level,
             "@module": record.name.removeprefix("lictor."),
-            "@message": record.getMessage(),
+            "@message": _text(record),
         }
+        if record.exc_info:
+            body["stacktrace"] = self.formatException(record.exc_info)[-MAX_TEXT:]
         return json.dumps(body)
 
 
@@ -59,11 +97,16 @@ def set_up(level: str, as_json: bool = False, file: str = "") -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(path))
     root = logging.getLogger("lictor")
-    root.handlers.clear()
-    root.propagate = False
+    loop = logging.getLogger("asyncio")  # Says what tasks died of that nobody waited for.
+    for logger in (root, loop):
+        logger.handlers.clear()
+        logger.propagate = False
     for handler in handlers:
         handler.setFormatter(formatter)
         root.addHandler(handler)
+        loop.addHandler(handler)
+    # At the first handler only: a filter at a logger does not see what loggers below it say.
+    handlers[0].addFilter(internal_errors)
     set_level(level)
 
 

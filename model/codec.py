@@ -60,6 +60,9 @@ NEVER_NULL = Marker("NEVER_NULL")
 FLOAT32 = Marker("FLOAT32")
 """A number of single precision on the wire."""
 
+UNSIGNED = frozenset(("create_index", "modify_index", "lock_index", "flags"))
+"""The fields that hold unsigned numbers of 64 bits; all other whole numbers are signed ones."""
+
 Duration = Annotated[int, DURATION]
 ReadableDuration = Annotated[int, READABLE_DURATION]
 Float32 = Annotated[float, FLOAT32]

@@ -19,6 +19,9 @@ _TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
 _FALSE = frozenset(("", "0", "f", "F", "false", "FALSE", "False"))
 
 
+_LIMIT = 1 << 63
+
+
 class WeakError(ValueError):
     """An input that does not fit; the text lists every problem."""
 
@@ -167,12 +170,17 @@ def _text(item: Any, path: str) -> str:
 
 def _whole(item: Any, path: str) -> int:
     if isinstance(item, bool | int | float):
+        if not -_LIMIT <= item < _LIMIT:
+            raise _Mismatch(f"cannot parse '{path}', {item} overflows int")
         return int(item)
     if isinstance(item, str):
         try:
-            return int(item or "0", 0)
+            number = int(item or "0", 0)
         except ValueError:
             raise _Mismatch(f"cannot parse '{path}' as int: {_syntax('ParseInt', item)}") from None
+        if not -_LIMIT <= number < _LIMIT:
+            raise _Mismatch(f"cannot parse '{path}' as int: strconv.ParseInt: parsing \"{item}\": value out of range")
+        return number
     raise _unfit(path, "int", item)
 
 

@@ -27,8 +27,10 @@ def lock(flags: Flags) -> int:
         return fail("-n must be at least 1")
     if flags["try"] is not None and flags["try"] <= 0:
         return fail("-try must be longer than nothing")
-    if flags["monitor-retry"] < 0:
-        return fail("-monitor-retry cannot be negative")
+    if flags["timeout"] < 0:
+        return fail("-timeout cannot be negative")
+    if flags["try"] is not None and flags["timeout"]:
+        return fail("Only one of -timeout and -try can be given: they mean the same")
     try:
         return asyncio.run(_Run(flags).run())
     except LockError as error:
@@ -64,7 +66,7 @@ class _Run:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop.set)
         self._say("Attempting lock acquisition")
-        limit = self._flags["try"] / SECOND if self._flags["try"] is not None else None
+        limit = (self._flags["try"] or self._flags["timeout"]) / SECOND or None
         taking = loop.create_task(self._lock.acquire(limit))
         await self._first(taking)
         if not taking.done():

@@ -4,27 +4,17 @@ import contextlib
 import os
 from pathlib import Path
 
-from agent.cli.client import Api, ApiError
-from agent.cli.flags import Flags, fail
+from agent.cli.client import Api
+from agent.cli.flags import Flags, fail, too_many
 
 MAX_CREDENTIAL = 1 << 20
 
 
-def pairs(texts: list[str], flag: str) -> dict[str, str]:
-    """`key=value` texts as a map. Raises ApiError."""
-    found = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not key or not equals:
-            raise ApiError(f"Error: -{flag} takes key=value, not {text!r}")
-        found[key] = value
-    return found
-
-
 def login(flags: Flags) -> int:
     """Trade a credential for a token, which goes into a file."""
-    if flags.arguments:
-        return fail(f"Should have no non-flag arguments (got {len(flags.arguments)})")
+    problem = too_many(flags)
+    if problem:
+        return fail(problem)
     if flags["type"] not in ("", "kubernetes", "jwt"):
         return fail(f"Invalid -type {flags['type']!r}: credentials of that type cannot be made here")
     for name in ("method", "token-sink-file", "bearer-token-file"):
@@ -36,11 +26,8 @@ def login(flags: Flags) -> int:
         return fail(f"Error reading bearer token file: {error}")
     if not credential:
         return fail(f"No bearer token found in {flags['bearer-token-file']}")
-    body = {"AuthMethod": flags["method"], "BearerToken": credential, "Meta": pairs(flags["meta"], "meta")}
-    try:
-        token = Api(flags).call("POST", "/v1/acl/login", body=body)
-    except ApiError as error:
-        return fail(f"Error logging in: {error}")
+    body = {"AuthMethod": flags["method"], "BearerToken": credential, "Meta": flags["meta"]}
+    token = Api(flags).call("POST", "/v1/acl/login", body=body)
     sink = Path(flags["token-sink-file"])
     try:
         _write_secret(sink, token["SecretID"])
@@ -65,10 +52,8 @@ def _write_secret(path: Path, text: str) -> None:
 
 def logout(flags: Flags) -> int:
     """Destroy the token with which this is asked."""
-    if flags.arguments:
-        return fail(f"Should have no non-flag arguments (got {len(flags.arguments)})")
-    try:
-        Api(flags).call("POST", "/v1/acl/logout")
-    except ApiError as error:
-        return fail(f"Error destroying token: {error}")
+    problem = too_many(flags)
+    if problem:
+        return fail(problem)
+    Api(flags).call("POST", "/v1/acl/logout")
     return 0

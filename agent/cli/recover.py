@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from agent.cli.flags import Flags, columns, fail
+from agent.cli.flags import Flags, columns, fail, too_many
 from server.raft.errors import ConfigurationError, CorruptLog
 from server.raft.recovery import Found, inspect, write_peers
 
@@ -17,8 +17,9 @@ ASSURANCE = "recover"
 
 def recover(flags: Flags) -> int:
     """Show what this server holds, explain what recovery means, and prepare it when the operator agrees."""
-    if flags.arguments:
-        return fail(f"Too many arguments (expected 0, got {len(flags.arguments)})")
+    problem = too_many(flags)
+    if problem:
+        return fail(problem)
     if not flags["data-dir"]:
         return fail("Error: -data-dir is required: the data directory of a server that survived")
     data_dir = Path(flags["data-dir"])

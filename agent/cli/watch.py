@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from agent.cli.child import Stopped, feed, told_to_stop
-from agent.cli.client import Api, ApiError
+from agent.cli.client import Api, ApiError, refusal
 from agent.cli.flags import Flags, fail
 
 RETRY = 5.0
@@ -167,7 +167,7 @@ def _ask(api: Api, asked: Question, index: int) -> tuple[Any, int]:
     params = {**asked.params, "index": str(index) if index else None}
     status, body, headers = api.request("GET", asked.path, params)
     if status not in (200, 404):
-        raise ApiError(f"Unexpected response code: {status} ({body.decode('utf-8', 'replace').strip()})", status)
+        raise refusal(status, body)
     text = headers.get("X-Consul-Index", "")
     answer = json.loads(body) if status == 200 else None
     return asked.show(answer), int(text) if text.isdigit() else 0

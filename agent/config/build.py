@@ -7,9 +7,14 @@ import socket
 
 from agent.config.addresses import address_of, addresses_of, own_address
 from agent.config.check import check_config
+from agent.config.gossip import gossip_config
 from agent.config.keys import DURATIONS
+from agent.config.limits import limits as connection_limits
+from agent.config.limits import unix_sockets
+from agent.config.metrics_proxy import metrics_proxy_of
 from agent.config.reader import Reader
 from agent.config.settings import Config, ConfigError, DnsConfig, HttpConfig, Ports, Soa
+from agent.config.tls import tls_settings
 from model.durations import SECOND
 from model.structs.operator import DEFAULT_AUTOPILOT, AutopilotConfig
 
@@ -48,6 +53,7 @@ def build(read: Reader, dev: bool) -> Config:
         advertise_addr=advertise,
         client_addrs=clients,
         http_addrs=addresses_of("addresses.http", addresses.text("http"), clients),
+        https_addrs=addresses_of("addresses.https", addresses.text("https"), clients),
         dns_addrs=addresses_of("addresses.dns", addresses.text("dns"), clients),
         ports=ports,
         retry_join=read.texts("retry_join"),
@@ -56,10 +62,11 @@ def build(read: Reader, dev: bool) -> Config:
         start_join=read.texts("start_join"),
         recursors=read.texts("recursors"),
         node_meta={str(key): str(value) for key, value in read.mapping("node_meta").items()},
-        encrypt=read.text("encrypt"),
+        gossip=gossip_config(read, dev, server, advertise),
         protocol=read.number("protocol", 2),
         raft_protocol=read.number("raft_protocol", 3),
         ui=ui.flag("enabled", read.flag("ui", dev)),
+        metrics_proxy=metrics_proxy_of(ui),
         ui_path=ui.text("content_path", read.text("ui_content_path", "/ui/")),
         log_level=read.text("log_level", "DEBUG" if dev else "INFO").upper(),
         log_json=read.flag("log_json"),
@@ -78,6 +85,10 @@ def build(read: Reader, dev: bool) -> Config:
         disable_remote_exec=read.flag("disable_remote_exec", True),
         dns=_dns(read.section("dns_config")),
         http=_http(read.section("http_config")),
+        tls=tls_settings(read.values),
+        enable_agent_tls_for_checks=read.flag("enable_agent_tls_for_checks"),
+        limits=connection_limits(limits),
+        unix_sockets=unix_sockets(read.section("unix_sockets")),
         default_query_time=read.seconds("default_query_time", 300.0),
         max_query_time=read.seconds("max_query_time", 600.0),
         kv_max_value_size=limits.number("kv_max_value_size", 512 * 1024),

@@ -13,6 +13,14 @@ HONOURED = frozenset(
         *("ui_config",),
         *("disable_update_check", "disable_anonymous_signature", "disable_keyring_file", "disable_host_node_id"),
         *("autopilot", "disable_remote_exec", "protocol", "ui_content_path", "enable_central_service_config"),
+        *("ca_file", "ca_path", "cert_file", "key_file", "tls", "tls_cipher_suites", "tls_min_version"),
+        *("tls_prefer_server_cipher_suites", "unix_sockets", "verify_incoming", "verify_incoming_https"),
+        *("verify_incoming_rpc", "verify_outgoing", "verify_server_hostname"),
+        *("enable_agent_tls_for_checks", "server_name"),
+        *("advertise_addr_wan", "advertise_reconnect_timeout", "encrypt", "encrypt_verify_incoming"),
+        *("encrypt_verify_outgoing", "gossip_lan", "gossip_wan", "reconnect_timeout", "reconnect_timeout_wan"),
+        *("retry_interval_wan", "retry_join_wan", "retry_max_wan", "serf_lan", "serf_lan_allowed_cidrs", "serf_wan"),
+        *("serf_wan_allowed_cidrs", "start_join_wan"),
     )
 )
 """Keys that have their effect, or whose effect lictor has anyway."""
@@ -22,33 +30,29 @@ KNOWN = HONOURED | frozenset(
         *("acl", "acl_agent_master_token", "acl_agent_token", "acl_datacenter", "acl_default_policy"),
         *("acl_down_policy", "acl_enable_key_list_policy", "acl_master_token", "acl_replication_token", "acl_token"),
         *("acl_ttl", "acl_enable_token_replication", "advertise_addr_ipv4", "advertise_addr_ipv6"),
-        *("advertise_addr_wan", "advertise_addr_wan_ipv4", "advertise_addr_wan_ipv6", "advertise_reconnect_timeout"),
+        *("advertise_addr_wan_ipv4", "advertise_addr_wan_ipv6"),
         *("allow_write_http_from", "audit", "auto_config", "auto_encrypt", "auto_reload_config"),
-        *("ca_file", "ca_path", "cache", "cert_file", "cloud", "default_intention_policy", "encrypt"),
-        *("encrypt_verify_incoming", "encrypt_verify_outgoing", "enable_acl_replication"),
-        *("enable_agent_tls_for_checks",),
-        *("enable_syslog", "experiments", "gossip_lan", "gossip_wan", "key_file", "license_path", "locality"),
+        *("cache", "cloud", "default_intention_policy", "disable_compat_1.9", "enable_acl_replication"),
+        *("enable_syslog", "experiments", "license_path", "locality"),
         *("log_rotate_bytes", "log_rotate_duration", "log_rotate_max_files", "non_voting_server", "partition"),
         *("peering", "pid_file", "primary_gateways", "primary_gateways_interval", "raft_boltdb", "raft_logstore"),
-        *("raft_snapshot_interval", "raft_snapshot_threshold", "raft_trailing_logs", "read_replica"),
-        *("reconnect_timeout", "reconnect_timeout_wan", "reporting", "rpc", "retry_interval_wan", "retry_join_wan"),
-        *("retry_max_wan", "segment", "segments", "serf_lan", "serf_lan_allowed_cidrs", "serf_wan"),
-        *("serf_wan_allowed_cidrs", "server_name", "server_rejoin_age_max", "start_join_wan"),
-        *("syslog_facility", "tagged_addresses", "telemetry", "tls", "tls_cipher_suites", "tls_min_version"),
-        *("tls_prefer_server_cipher_suites", "translate_wan_addrs", "ui_dir", "unix_sockets", "use_streaming_backend"),
-        *("verify_incoming", "verify_incoming_https", "verify_incoming_rpc", "verify_outgoing"),
-        *("verify_server_hostname", "watches", "xds", "disable_compat_1.9"),
+        *("raft_snapshot_interval", "raft_snapshot_threshold", "raft_trailing_logs", "read_replica", "reporting"),
+        *("rpc", "segment", "segments", "server_rejoin_age_max", "syslog_facility"),
+        *("tagged_addresses", "telemetry", "translate_wan_addrs", "ui_dir", "use_streaming_backend", "watches"),
+        *("xds"),
     )
 )
 """Every key of Consul 1.14's files. Those that are not honoured yet are warned about."""
 
 DURATIONS = (
-    *("acl_ttl", "advertise_reconnect_timeout", "log_rotate_duration", "primary_gateways_interval"),
-    *("raft_snapshot_interval", "reconnect_timeout", "reconnect_timeout_wan", "retry_interval_wan"),
+    *("acl_ttl", "log_rotate_duration", "primary_gateways_interval", "raft_snapshot_interval"),
     "server_rejoin_age_max",
 )
 """Durations that have no effect yet, but must be well formed."""
 
+_GOSSIP = frozenset(
+    ("gossip_nodes", "gossip_interval", "probe_interval", "probe_timeout", "suspicion_mult", "retransmit_mult")
+)
 NESTED = {
     "ports": frozenset(
         (
@@ -62,6 +66,8 @@ NESTED = {
             *("min_quorum", "redundancy_zone_tag", "server_stabilization_time", "upgrade_version_tag"),
         )
     ),
+    "gossip_lan": _GOSSIP,
+    "gossip_wan": _GOSSIP,
     "addresses": frozenset(("dns", "http", "https", "grpc", "grpc_tls")),
     "dns_config": frozenset(
         (
@@ -89,6 +95,8 @@ NESTED = {
             *("request_limits",),
         )
     ),
+    "tls": frozenset(("defaults", "grpc", "https", "internal_rpc")),
+    "unix_sockets": frozenset(("group", "mode", "user")),
     "connect": frozenset(
         (
             *("enabled", "ca_provider", "ca_config", "mesh_gateway_wan_federation_enabled"),
@@ -100,6 +108,7 @@ NESTED = {
 
 FLAGS: dict[str, tuple[str, str, str]] = {
     "advertise": ("advertise_addr", "text", "Address to advertise to other agents."),
+    "advertise-wan": ("advertise_addr_wan", "text", "Address to advertise to servers of other datacenters."),
     "alt-domain": ("alt_domain", "text", "Alternate domain for DNS."),
     "bind": ("bind_addr", "text", "Address for cluster traffic."),
     "bootstrap": ("bootstrap", "bool", "Lead alone from the first start (one server only)."),
@@ -119,6 +128,7 @@ FLAGS: dict[str, tuple[str, str, str]] = {
     "http-port": ("ports.http", "int", "Port of HTTP; -1 disables."),
     "https-port": ("ports.https", "int", "Port of HTTPS; -1 disables."),
     "hcl": ("", "hcl", "A piece of configuration as HCL; may be given several times."),
+    "join-wan": ("start_join_wan", "list", "Server of another datacenter to join at start."),
     "join": ("start_join", "list", "Address of an agent to join at start; may be given several times."),
     "log-file": ("log_file", "text", "File for logs, too."),
     "log-json": ("log_json", "bool", "Log as JSON."),
@@ -132,8 +142,13 @@ FLAGS: dict[str, tuple[str, str, str]] = {
     "recursor": ("recursors", "list", "DNS server for other domains; may be given several times."),
     "rejoin": ("rejoin_after_leave", "bool", "Rejoin the cluster after having left it."),
     "retry-interval": ("retry_interval", "text", "Time between attempts to join."),
+    "retry-interval-wan": ("retry_interval_wan", "text", "Time between attempts to join other datacenters."),
+    "retry-join-wan": ("retry_join_wan", "list", "Server of another datacenter to join, until it works."),
+    "retry-max-wan": ("retry_max_wan", "int", "Number of attempts to join other datacenters; 0 for ever."),
     "retry-join": ("retry_join", "list", "Address of an agent to join, until it works; may be given several times."),
     "retry-max": ("retry_max", "int", "Number of attempts to join; 0 for ever."),
+    "serf-lan-allowed-cidrs": ("serf_lan_allowed_cidrs", "list", "Network from which members may come."),
+    "serf-wan-allowed-cidrs": ("serf_wan_allowed_cidrs", "list", "Network from which servers of others may come."),
     "serf-lan-bind": ("serf_lan", "text", "Address for gossip in the datacenter."),
     "serf-lan-port": ("ports.serf_lan", "int", "Port of gossip in the datacenter."),
     "serf-wan-bind": ("serf_wan", "text", "Address for gossip between datacenters."),

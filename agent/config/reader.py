@@ -76,6 +76,11 @@ class Reader:
             raise self._wrong(key, "a list of texts")
         return list(value)
 
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """All settings as they are."""
+        return self._values
+
     def mapping(self, key: str) -> dict[str, Any]:
         """A map."""
         value = self._get(key)

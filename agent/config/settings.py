@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from agent.config.gossip_settings import GossipConfig
 from model.structs.operator import DEFAULT_AUTOPILOT, AutopilotConfig
 
 
@@ -74,6 +75,56 @@ class HttpConfig(msgspec.Struct, frozen=True):
     use_cache: bool = True
 
 
+class TlsInterface(msgspec.Struct, frozen=True):
+    """TLS of one interface: files, versions, and what it demands of the other side."""
+
+    ca_file: str = ""
+    ca_path: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    min_version: str = "TLSv1_2"
+    cipher_suites: list[str] = []
+    verify_incoming: bool = False
+    verify_outgoing: bool = False
+
+
+class TlsSettings(msgspec.Struct, frozen=True):
+    """TLS of all interfaces. `server_name` is the name that checks expect in certificates."""
+
+    internal_rpc: TlsInterface = TlsInterface()
+    https: TlsInterface = TlsInterface()
+    grpc: TlsInterface = TlsInterface()
+    verify_server_hostname: bool = False
+    server_name: str = ""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """How many connections a client may have (0: any number), and how long it may take to open them."""
+
+    http_max_conns_per_client: int = 200
+    https_handshake_timeout: float = 5.0
+    rpc_client_timeout: float = 60.0
+    rpc_handshake_timeout: float = 5.0
+    rpc_max_conns_per_client: int = 100
+
+
+class UnixSockets(msgspec.Struct, frozen=True):
+    """Owner, by number, and mode of unix sockets; None leaves what the system gives."""
+
+    user: int | None = None
+    group: int | None = None
+    mode: int | None = None
+
+
+class MetricsProxy(msgspec.Struct, frozen=True):
+    """Where questions about metrics go (`base_url` "": nowhere), which paths of it may be asked for (none given: all),
+    and headers to add."""
+
+    base_url: str = ""
+    path_allowlist: list[str] = []
+    add_headers: list[tuple[str, str]] = []
+
+
 class Config(msgspec.Struct, frozen=True):
     """Everything that an agent was told."""
 
@@ -91,6 +142,7 @@ class Config(msgspec.Struct, frozen=True):
     advertise_addr: str = ""
     client_addrs: list[str] = msgspec.field(default_factory=lambda: ["127.0.0.1"])
     http_addrs: list[str] = msgspec.field(default_factory=lambda: ["127.0.0.1"])
+    https_addrs: list[str] = msgspec.field(default_factory=lambda: ["127.0.0.1"])
     dns_addrs: list[str] = msgspec.field(default_factory=lambda: ["127.0.0.1"])
     ports: Ports = Ports()
     retry_join: list[str] = []
@@ -99,11 +151,12 @@ class Config(msgspec.Struct, frozen=True):
     start_join: list[str] = []
     recursors: list[str] = []
     node_meta: dict[str, str] = {}
-    encrypt: str = ""
+    gossip: GossipConfig = GossipConfig()
     protocol: int = 2
     raft_protocol: int = 3
     ui: bool = False
     ui_path: str = "/ui/"
+    metrics_proxy: MetricsProxy = MetricsProxy()
     log_level: str = "INFO"
     log_json: bool = False
     log_file: str = ""
@@ -122,6 +175,10 @@ class Config(msgspec.Struct, frozen=True):
     enable_debug: bool = False
     dns: DnsConfig = DnsConfig()
     http: HttpConfig = HttpConfig()
+    tls: TlsSettings = TlsSettings()
+    enable_agent_tls_for_checks: bool = False
+    limits: Limits = Limits()
+    unix_sockets: UnixSockets = UnixSockets()
     default_query_time: float = 300.0
     max_query_time: float = 600.0
     kv_max_value_size: int = 512 * 1024

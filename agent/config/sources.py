@@ -10,7 +10,10 @@ from agent.config.settings import ConfigError
 from model.config_json import HclError, parse_json_text
 from model.hcl import parse_hcl
 
-_LISTS = ("retry_join", "start_join", "recursors", "services", "checks", "config_entries")
+_LISTS = (
+    *("retry_join", "start_join", "retry_join_wan", "start_join_wan", "recursors", "services", "checks"),
+    *("config_entries", "serf_lan_allowed_cidrs", "serf_wan_allowed_cidrs"),
+)
 
 
 def read_sources(sources: list[tuple[str, str]], config_format: str) -> list[tuple[str, dict[str, Any]]]:
@@ -110,6 +113,9 @@ def _merge_key(merged: dict[str, Any], source: str, key: str, value: Any) -> Non
         merged.setdefault(key, []).extend(value if isinstance(value, list) else [value])
     elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
         _merge_key(merged, source, key, section_of(value))
+    elif key == "tls" and isinstance(value, dict) and isinstance(merged.get(key), dict):
+        for section, settings in value.items():  # Each interface is a map of its own, which several files may fill.
+            merged[key] = {**merged[key], section: {**section_of(merged[key].get(section, {})), **section_of(settings)}}
     elif isinstance(value, dict) and isinstance(merged.get(key), dict):
         merged[key] = {**merged[key], **value}
     else:

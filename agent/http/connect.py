@@ -81,7 +81,7 @@ async def leaf(request: ApiRequest) -> ApiResponse:
     options = request.query_options()
     index = options.get("min_query_index", 0)
     agent = request.agent
-    deadline = asyncio.get_running_loop().time() + (options.get("max_query_time", 0) / 1e9 or 600.0)
+    deadline = asyncio.get_running_loop().time() + request.hold()
     certificate = await agent.leafs.get(service)
     while index and certificate.modify_index <= index:
         left = deadline - asyncio.get_running_loop().time()
@@ -147,9 +147,8 @@ async def proxy_state(request: ApiRequest) -> ApiResponse:
     """The proxy-state document; with `?hash=` the answer waits until it is another. Loopback only: it holds a key."""
     if not (request.remote.startswith("127.") or request.remote in ("::1", "")):
         raise HttpError(403, "the proxy's state is given to this host only")
-    options = request.query_options()
-    seconds = min(options.get("max_query_time", 0) / 1e9 or 60.0, 600.0)
-    state = await request.agent.proxies.get(request.rest, request.param("hash"), seconds)
+    request.query_options()  # Refuses what does not go together.
+    state = await request.agent.proxies.get(request.rest, request.param("hash"), request.hold(60.0))
     if state is None:
         known = request.rest in request.agent.local.services
         if known and request.agent.local.services[request.rest].kind == "connect-proxy":

@@ -30,6 +30,10 @@ class Raw(NamedTuple):
     text: str
 
 
+class NoBody(str):
+    """When there is an error without a body."""
+
+
 @dataclass(frozen=True)
 class Operation:
     """One form of a route.

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from agent.http.described import PEER, READ, ROWS, NoBody, Operation, Param
 from agent.http.routing import ApiRequest, ApiResponse, HttpError, route
 from agent.http.summaries import Summary, summarize
+from model.bare_json import to_bare_json
 from model.gojson import to_json
 from model.structs.catalog import CheckServiceNode, GatewayService, NodeInfo
 from model.structs.catalog_rpc import (
@@ -14,32 +16,31 @@ from model.structs.catalog_rpc import (
     ServiceSpecificRequest,
     ServiceTopology,
 )
-from model.structs.intentions import IntentionMatchEntry, IntentionQueryMatch, IntentionQueryRequest
+from model.structs.intentions import Intention, IntentionMatchEntry, IntentionQueryMatch, IntentionQueryRequest
 
 
 def _node_row(node: NodeInfo) -> dict[str, Any]:
     """A node as the UI reads it: unlike elsewhere, tags that were never given are null."""
-    row: dict[str, Any] = to_json(node)
-    services, checks = node.services or [], node.checks or []
-    row["Services"] = [
-        shown if service.tags is not None else {**shown, "Tags": None}
-        for service, shown in zip(services, row["Services"] or (), strict=True)
-    ]
-    row["Checks"] = [
-        shown if check.service_tags is not None else {**shown, "ServiceTags": None}
-        for check, shown in zip(checks, row["Checks"] or (), strict=True)
-    ]
-    return row
+    row: dict[str, Any] = to_bare_json(node)
+    return {**row, "Services": row["Services"] or [], "Checks": row["Checks"] or []}
 
 
-@route("GET", "/v1/internal/ui/nodes")
+@route("GET", "/v1/internal/ui/nodes", Operation(query=ROWS, answer=list[dict[str, Any]]))
 async def nodes(request: ApiRequest) -> ApiResponse:
     """All nodes with all that is on them."""
     reply = await request.call("Internal.NodeDump", DCSpecificRequest(**request.query_options()))
     return request.json([_node_row(node) for node in reply.dump or ()], reply, consistency=False)
 
 
-@route("GET", "/v1/internal/ui/node/", prefix=True)
+NO_NODE = NoBody("There is no such node.")
+
+
+@route(
+    "GET",
+    "/v1/internal/ui/node/",
+    Operation("{name}", (*READ, PEER), answer=dict[str, Any], statuses={404: NO_NODE}),
+    prefix=True,
+)
 async def node(request: ApiRequest) -> ApiResponse:
     """One node with all that is on it; 404 for an unknown one."""
     if not request.rest:
@@ -51,7 +52,7 @@ async def node(request: ApiRequest) -> ApiResponse:
     return request.json(_node_row(reply.dump[0]), reply, consistency=False)
 
 
-@route("GET", "/v1/internal/ui/services")
+@route("GET", "/v1/internal/ui/services", Operation(query=(*ROWS, PEER), answer=list[dict[str, Any]]))
 async def services(request: ApiRequest) -> ApiResponse:
     """All services with counts of their checks."""
     args = ServiceDumpRequest(peer_name=request.param("peer"), **request.query_options())
@@ -60,7 +61,7 @@ async def services(request: ApiRequest) -> ApiResponse:
     return request.json([one.connected_row() for one in found.values()], reply, consistency=False)
 
 
-@route("GET", "/v1/internal/ui/catalog-overview")
+@route("GET", "/v1/internal/ui/catalog-overview", Operation(query=READ, answer=dict[str, Any]))
 async def overview(request: ApiRequest) -> Any:
     """Counts of nodes, services and checks by health."""
     return await request.call("Internal.CatalogOverview", DCSpecificRequest(**request.query_options()))
@@ -72,7 +73,12 @@ def _gateway_name(request: ApiRequest) -> str:
     return request.rest
 
 
-@route("GET", "/v1/internal/ui/gateway-services-nodes/", prefix=True)
+@route(
+    "GET",
+    "/v1/internal/ui/gateway-services-nodes/",
+    Operation("{name}", READ, answer=list[dict[str, Any]]),
+    prefix=True,
+)
 async def gateway_services_nodes(request: ApiRequest) -> ApiResponse:
     """The services behind a gateway with counts of their checks, and where an ingress gateway serves them."""
     args = ServiceSpecificRequest(service_name=_gateway_name(request), **request.query_options())
@@ -101,7 +107,7 @@ def _addresses(request: ApiRequest, link: GatewayService) -> list[str]:
     return [f"{host}:{link.port}" for host in link.hosts or (own,)]
 
 
-@route("GET", "/v1/internal/ui/gateway-intentions/", prefix=True)
+@route("GET", "/v1/internal/ui/gateway-intentions/", Operation("{name}", READ, answer=list[Intention]), prefix=True)
 async def gateway_intentions(request: ApiRequest) -> ApiResponse:
     """The intentions that concern the services behind a gateway."""
     name = IntentionMatchEntry(name=_gateway_name(request), namespace="default")
@@ -111,7 +117,7 @@ async def gateway_intentions(request: ApiRequest) -> ApiResponse:
     return request.json(reply.intentions or [], reply, consistency=False)
 
 
-@route("GET", "/v1/internal/ui/exported-services")
+@route("GET", "/v1/internal/ui/exported-services", Operation(query=(*READ, PEER), answer=list[str]))
 async def exported_services(request: ApiRequest) -> ApiResponse:
     """The services that a peer may use."""
     args = ServiceDumpRequest(peer_name=request.param("peer"), **request.query_options())
@@ -119,7 +125,15 @@ async def exported_services(request: ApiRequest) -> ApiResponse:
     return request.json([service.name for service in reply.services or ()], reply, consistency=False)
 
 
-@route("GET", "/v1/internal/ui/service-topology/", prefix=True)
+KIND = Param("kind", "Kind of the service; it has to be there and may be empty.", required=True)
+
+
+@route(
+    "GET",
+    "/v1/internal/ui/service-topology/",
+    Operation("{name}", (*READ, KIND), answer=dict[str, Any]),
+    prefix=True,
+)
 async def service_topology(request: ApiRequest) -> ApiResponse:
     """Who calls a service and whom it calls, with what intentions decide."""
     if not request.rest:

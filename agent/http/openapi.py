@@ -10,7 +10,7 @@ import re
 from functools import cache
 from typing import Any
 
-from agent.http.described import Operation, Param, Raw
+from agent.http.described import NoBody, Operation, Param, Raw
 from agent.http.routing import JSON, ROUTES, ApiRequest, ApiResponse, Handler, Route, route
 from agent.http.schemas import DURATION_TEXT, Schema, Schemas
 from agent.version import VERSION
@@ -168,6 +168,8 @@ def _responses(operation: Operation, schemas: Schemas) -> dict[str, Any]:
 
 def _refusal(text: str, also_json: bool = False) -> dict[str, Any]:
     """An error; some answers say in their own form what is amiss."""
+    if isinstance(text, NoBody):
+        return {"description": str(text)}
     return {"description": text, "content": {JSON: {"schema": {}}, **_TEXT_BODY} if also_json else _TEXT_BODY}
 
 

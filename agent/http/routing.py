@@ -98,9 +98,13 @@ class ApiRequest:
         """`?dc=`, or the agent's own."""
         return self.param("dc") or self.agent.config.datacenter
 
-    async def raw_body(self, limit: int = MAX_BODY) -> bytes:
-        """The body. Raises HttpError 413 beyond `limit` bytes."""
-        return await self._read_body(limit)
+    async def raw_body(self, limit: int = MAX_BODY, setting: str = "") -> bytes:
+        """The body. Raises HttpError 413 beyond `limit` bytes; `setting` is the one that the text refers to."""
+        try:
+            return await self._read_body(limit)
+        except HttpError as error:
+            error.text = error.text.replace("#kv_max_value_size", f"#{setting}") if setting else error.text
+            raise
 
     async def body(
         self,
@@ -127,7 +131,7 @@ class ApiRequest:
             raise HttpError(400, "Cannot specify ?stale with ?consistent, conflicting semantics.")
         if self.wants_cached and consistent:
             raise HttpError(400, "Cannot specify ?cached with ?consistent, conflicting semantics.")
-        if self.has("max_stale"):
+        if self.param("max_stale"):
             try:
                 parse_duration(self.param("max_stale"))
             except DurationError:
@@ -188,17 +192,23 @@ class ApiRequest:
     def waiting(self) -> dict[str, Any]:
         """`?index` and `?wait` as fields of a read. Raises HttpError 400."""
         options: dict[str, Any] = {}
-        if self.has("wait"):
+        if self.param("wait"):
             try:
                 options["max_query_time"] = max(0, parse_duration(self.param("wait")))
             except DurationError:
                 raise HttpError(400, "Invalid wait time") from None
-        if self.has("index"):
+        if self.param("index"):
             text = self.param("index")
             if not (text.isascii() and text.isdigit() and int(text) < 1 << 64):
                 raise HttpError(400, "Invalid index")
             options["min_query_index"] = int(text)
         return options
+
+    def hold(self, default: float | None = None) -> float:
+        """Seconds for which an answer that the agent itself gives may wait for a change. Raises HttpError 400."""
+        config = self.agent.config
+        wait = self.waiting().get("max_query_time", 0) / SECOND
+        return min(wait or default or config.default_query_time, config.max_query_time)
 
     def node_meta(self) -> dict[str, str] | None:
         """`?node-meta=key:value`, any number of them."""

@@ -11,15 +11,13 @@ from typing import Any, Union
 
 import msgspec
 
-from model.codec import DURATION, READABLE_DURATION, Field, Wire, fields_of, unwrap
+from model.codec import DURATION, READABLE_DURATION, UNSIGNED, Field, Wire, fields_of, unwrap
 from model.gotime import GoTime
 from model.structs.config_rpc import CONFIG_ENTRY_KINDS, ConfigEntry
 
 Schema = dict[str, Any]
 COMPONENTS = "#/components/schemas/"
 DURATION_TEXT = r"^-?([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$"
-UNSIGNED = frozenset(("create_index", "modify_index", "lock_index", "flags"))
-"""Numbers of 64 bits that are never negative."""
 _PLAIN: dict[Any, Schema] = {
     str: {"type": "string"},
     int: {"type": "integer", "format": "int64"},

@@ -42,8 +42,9 @@ class Waiter:
 
     def cancel(self) -> None:
         """The client is gone."""
-        self.connection = None
-        self.keeper.forget(self)
+        if self.connection is not None:
+            self.connection = None
+            self.keeper.forget(self)
 
 
 class Keeper(Protocol):

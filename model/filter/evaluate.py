@@ -18,18 +18,30 @@ Test = Callable[[Any], bool]
 _HIDDEN = frozenset(("CreateIndex", "ModifyIndex", "Definition", "SidecarService", "PeerMeta", "Hash"))
 """Fields that no filter sees, whatever struct they are in."""
 _MISSING = object()
+MAX_PATTERNS = 32
+"""Regular expressions in one filter: less than are kept compiled."""
 _TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
 _FALSE = frozenset(("0", "f", "F", "false", "FALSE", "False"))
 _INTEGER = re.compile(r"[+-]?(0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]*|[1-9][0-9]*)", re.ASCII)
 
 
-@functools.lru_cache(maxsize=512)
+@functools.lru_cache(maxsize=128)
 def compile_filter(expression: str, cls: type[Wire]) -> Test:
     """A function that says whether a struct of type `cls` fits the expression.
 
     Selectors are the Go names of fields. Raises FilterError with Consul's text.
     """
-    return _compile(grammar.parse(expression), cls)
+    tree = grammar.parse(expression)
+    if _patterns(tree) > MAX_PATTERNS:
+        raise FilterError(f"the expression has more than {MAX_PATTERNS} regular expressions")
+    return _compile(tree, cls)
+
+
+def _patterns(tree: Tree) -> int:
+    """How many regular expressions there are in an expression."""
+    if isinstance(tree, Match):
+        return tree.operator in (grammar.MATCHES, grammar.NOT_MATCHES)
+    return sum(map(_patterns, (tree.operand,) if isinstance(tree, Not) else tree.operands))
 
 
 def _compile(tree: Tree, cls: type[Wire]) -> Test:
@@ -134,10 +146,11 @@ def _text_test(match: Match) -> Test | None:
         return lambda text: wanted in text
     if match.operator in (grammar.MATCHES, grammar.NOT_MATCHES):
         try:
-            pattern = compile_regexp(wanted)
+            compile_regexp(wanted)
         except RegexpError as error:
             raise FilterError(f'Failed to compile regular expression "{wanted}": {error}') from None
-        return lambda text: pattern.search(text) is not None
+        # Looked up at each row: programs are kept, and bounded, in one place, not once for every kept filter.
+        return lambda text: compile_regexp(wanted).found_in(text)
     return None
 
 

@@ -11,9 +11,11 @@ Three kinds of endpoints:
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from model.codec import Wire
+from gossip.key_answers import KeyReport
+from model.codec import Wire, WireError
 from model.commands import CommandType, command
-from model.structs.coordinate import Coordinate
+from model.errors import RpcError
+from model.structs.coordinate import Coordinate, CoordinateVector
 from model.tables import Watch
 from server.fsm import Fsm
 from server.leader.autopilot import Autopilot
@@ -121,6 +123,10 @@ class Context(Protocol):
         """Times that bound calls."""
 
     @property
+    def connect_enabled(self) -> bool:
+        """Whether this server takes part in the mesh."""
+
+    @property
     def session_timers(self) -> SessionTimers:
         """When sessions expire; filled while this server leads."""
 
@@ -154,11 +160,27 @@ class Context(Protocol):
     def server_members(self) -> list[ServerMember]:
         """The servers of this datacenter in the gossip pool."""
 
-    def members_alive(self) -> list[str]:
-        """The names of the living members of this datacenter's gossip pool, clients too."""
+    def force_leave(self, name: str, prune: bool = False, wide: bool = False) -> bool:
+        """Declare to the gossip pool that a failed member has left; False when nobody of that name is known."""
 
-    def force_leave(self, name: str) -> None:
-        """Declare to the gossip pool that a failed member has left."""
+    async def keys(self, operation: str, key: bytes, relay_factor: int, wide: bool) -> KeyReport:
+        """Ask all members of the datacenter's pool (or of the WAN pool) for their gossip keys or to change them.
+
+        Raises GossipError for a key that is too large for a query.
+        """
+
+    @property
+    def in_wide_pool(self) -> bool:
+        """Whether this server is in the WAN pool."""
+
+    def datacenters(self) -> list[str]:
+        """All datacenters that are known, nearest first."""
+
+    def wide_places(self) -> list[tuple[str, str, CoordinateVector]]:
+        """Where the servers of all datacenters are: datacenter, node and coordinate of each that is known."""
+
+    def route(self, datacenter: str) -> list[str]:
+        """`ip:port` of the servers of another datacenter, in the order in which to ask them; none: no path to it."""
 
     async def lead_again(self) -> None:
         """Begin the leader's duties anew on a state that was replaced; returns once they are taken up."""
@@ -169,7 +191,11 @@ class Context(Protocol):
 
 async def propose(context: Context, kind: CommandType, request: Wire) -> Any:
     """Replicate a command and return what applying it gave. Raises RpcError."""
-    return await context.raft.propose(command(kind, request))
+    try:
+        encoded = command(kind, request)
+    except WireError as error:  # Such as a number of more than 64 bits.
+        raise RpcError(f"failed to encode request: {error}") from None
+    return await context.raft.propose(encoded)
 
 
 ReadFunction = Callable[[Context, Any, Watch | None], Any]
@@ -177,13 +203,17 @@ CallFunction = Callable[[Context, Any], Awaitable[Any]]
 READS: dict[str, ReadFunction] = {}
 WRITES: dict[str, CallFunction] = {}
 LOCAL: dict[str, CallFunction] = {}
+FOLLOW_UPS: dict[str, Callable[[Context, Any, Any], Awaitable[Any]]] = {}
+"""What is done about the answer of a read before it goes out: `(context, args, reply) -> reply`."""
 
 R = TypeVar("R", bound=Callable[..., Any])
 
 
-def _registrar(table: dict[str, Any], method: str) -> Callable[[R], R]:
+def _registrar(
+    table: dict[str, Any], method: str, tables: Sequence[dict[str, Any]] = (READS, WRITES, LOCAL)
+) -> Callable[[R], R]:
     def register(function: R) -> R:
-        if method in READS or method in WRITES or method in LOCAL:
+        if any(method in one for one in tables):
             raise ValueError(f"{method} is registered twice")
         table[method] = function
         return function
@@ -194,6 +224,11 @@ def _registrar(table: dict[str, Any], method: str) -> Callable[[R], R]:
 def read(method: str) -> Callable[[R], R]:
     """Register a read: `(context, args, watch) -> reply`."""
     return _registrar(READS, method)
+
+
+def follow_up(method: str) -> Callable[[R], R]:
+    """Register what follows a read: `async (context, args, reply) -> reply`, because a read itself asks nobody else."""
+    return _registrar(FOLLOW_UPS, method, (FOLLOW_UPS,))
 
 
 def write(method: str) -> Callable[[R], R]:

@@ -1,7 +1,7 @@
 """The query path, once for all reads: consistency, blocking, index rules and the meta data of answers."""
 
 import asyncio
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -12,6 +12,12 @@ from server.endpoints.context import Context, ReadFunction
 from server.raft.errors import LeadershipLost, NotLeader, ProposalTimeout
 
 _SECOND = 1_000_000_000
+
+
+class Unanswered(NamedTuple):
+    """What a read returns that refused its question before it looked at the state: the reply keeps zero meta data."""
+
+    reply: Meta
 
 
 async def run_read(context: Context, function: ReadFunction, args: Query) -> Any:
@@ -31,6 +37,8 @@ async def run_read(context: Context, function: ReadFunction, args: Query) -> Any
         reply = await _blocking(context, function, args)
     else:
         reply = function(context, args, None)
+    if isinstance(reply, Unanswered):
+        return reply.reply
     return _with_meta(context, reply) if isinstance(reply, Meta) else reply
 
 

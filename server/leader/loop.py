@@ -87,7 +87,8 @@ class LeaderLoop:
 
     async def _establish(self) -> None:
         await self._raft.barrier()
-        await self._context.ca.initialize()
+        if self._context.connect_enabled:
+            await self._context.ca.initialize()
 
     async def _until_done(self, work: Callable[[], object]) -> None:
         while True:

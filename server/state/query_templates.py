@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from model.errors import RpcError
-from model.goregexp import RegexpError, compile_regexp
+from model.goregexp import Regexp, RegexpError, compile_regexp
 from model.structs.queries import PreparedQuery, ServiceQuery
 
 PREFIX_MATCH = "name_prefix_match"
@@ -91,7 +91,7 @@ def _variable(text: str, inside: str, column: int, where: str) -> Piece:
     return lambda names: names.value(name)
 
 
-def _regexp(pattern: str) -> "re.Pattern[str]":
+def _regexp(pattern: str) -> Regexp:
     try:
         return compile_regexp(pattern)
     except RegexpError as error:
@@ -114,9 +114,7 @@ def render(query: PreparedQuery, name: str, segment: str) -> PreparedQuery:
     """The query that a template becomes for a name. Raises RpcError."""
     groups: tuple[str, ...] = ()
     if query.template.regexp:
-        match = _regexp(query.template.regexp).search(name)
-        if match is not None:
-            groups = (match[0], *(group or "" for group in match.groups()))
+        groups = _regexp(query.template.regexp).groups(name)
     names = Names(name, name[: len(query.name)], segment, groups)
     service = _map_texts(
         query.service, "Service", lambda text, where: "".join(piece(names) for piece in _parse(text, where))

@@ -97,7 +97,7 @@ def test_keys_without_effect_are_warned_about() -> None:
 
 
 def test_what_only_a_start_finds_passes_validation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from agent.cli.main import run
+    from agent.cli.run import run
 
     path = tmp_path / "a.hcl"
     path.write_text(f'data_dir = "{tmp_path}"\nbind_addr = "127.0.0.1"\nnode_id = "nope"\nservice {{ port = 1 }}')

@@ -9,6 +9,8 @@ still reaches a server that the other servers do not:
 - `lose` drops a share of what arrives from them, at random (nftables' `numgen random`);
 - `delay` holds back everything that the host sends (`tc netem`, or `delay_relay.py` where the kernel lacks it).
 
+An `Island` is a namespace alone, without bridge and hosts.
+
 Names carry the process's number, so that runs do not meet; what a killed run left behind is removed by the next one.
 Needs root, iproute2 and nftables; `network` skips a test where they are missing.
 """
@@ -62,6 +64,38 @@ def _inside(handle: int) -> Iterator[None]:
             _enter(before)
     finally:
         os.close(before)
+
+
+class Island:
+    """A namespace with nothing but a loopback, for what must not reach anything else; a context manager."""
+
+    def __enter__(self) -> Island:
+        need_root()
+        need_program("ip")
+        own = f"/proc/self/task/{threading.get_native_id()}/ns/net"
+        before = os.open(own, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if _libc.unshare(CLONE_NEWNET):
+                lacking(f"cannot make network namespaces here: {os.strerror(ctypes.get_errno())}")
+            try:
+                self._handle = os.open(own, os.O_RDONLY | os.O_CLOEXEC)
+                _run("ip", "link", "set", "lo", "up")
+            finally:
+                _enter(before)
+        finally:
+            os.close(before)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._handle)
+
+    @contextlib.contextmanager
+    def inside(self) -> Iterator[None]:
+        """Let the calling thread be there; sockets and processes that it makes stay there."""
+        with _inside(self._handle):
+            yield
 
 
 class Host:
