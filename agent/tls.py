@@ -11,6 +11,7 @@ from agent.authorities import AuthorityError, trust
 from agent.config.settings import Config, ConfigError, TlsInterface
 from agent.config.tls import CIPHERS
 from connect_proxy.identity import load_from_memory
+from model.goerrors import go_text
 from rpc.security import Rules
 
 log = logging.getLogger("lictor.agent")
@@ -181,4 +182,4 @@ def _readable(key: str, path: str) -> None:
         with Path(path).open("rb"):
             pass
     except OSError as error:
-        raise ConfigError(f"{key}: {path}: {error.strerror}") from None
+        raise ConfigError(f"{key}: {go_text(error)}") from None

@@ -14,6 +14,7 @@ from typing import Any
 from model.codec import WireError, from_wire
 from model.errors import RpcError
 from model.methods import METHODS
+from model.metrics import METRICS
 from rpc import snapshot_stream
 from rpc.messages import OutOfData, ValueReader, encode_answer
 from rpc.opening import INSECURE_TLS, Opening
@@ -22,6 +23,11 @@ from rpc.session import Session, Stream
 from rpc.streams import send
 
 log = logging.getLogger("lictor.rpc")
+
+_ACCEPTED = METRICS.counter("rpc.accept_conn")
+_HANDED_TO_RAFT = METRICS.counter("rpc.raft_handoff")
+_REQUESTS = METRICS.counter("rpc.request")
+_REFUSED = METRICS.counter("rpc.request_error")
 
 CALLS, RAFT, MULTIPLEXED, SNAPSHOT = 0, 1, 4, 5
 INSECURE_METHODS = frozenset({"AutoEncrypt.Sign"})
@@ -74,6 +80,7 @@ class Listener:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _accept(self) -> "_Counted":
+        _ACCEPTED.add()
         return _Counted(self)
 
     def _begin(
@@ -104,6 +111,7 @@ class Listener:
             if not self.security.may_speak_raft(opening.tls):
                 log.warning("refused a raft connection from %s: its certificate is not a server's", opening.client)
                 return
+            _HANDED_TO_RAFT.add()
             await self._raft(reader, writer)
         elif first == MULTIPLEXED:
             session = Session(reader, writer, False, self._serve_stream)
@@ -181,10 +189,12 @@ class Listener:
             args = from_wire(known.args, body)
         except WireError as error:
             return encode_answer(sequence, method, f"codec.decoder: {error}", None), False
+        _REQUESTS.add()
         try:
             reply = await self._dispatch(method, args)
             return encode_answer(sequence, method, "", reply), True
         except RpcError as error:
+            _REFUSED.add()
             return encode_answer(sequence, method, error.text, None), True
         except Exception:
             log.exception("call of %s failed", method)

@@ -26,6 +26,13 @@ class Rules:
     verify_server_hostname: bool = False
     server_name: str = ""
 
+    def name_in(self, datacenter: str) -> str:
+        """What the certificates of servers of another datacenter are valid for; of this agent's own without a name."""
+        first, dot, rest = self.server_name.partition(".")
+        if not datacenter or not dot:
+            return self.server_name
+        return f"{first}.{datacenter}.{rest.partition('.')[2]}"
+
 
 class Security:
     """The rules of one agent, shared by all who accept or make connections."""

@@ -7,6 +7,7 @@ import socket
 
 from agent.config import sections
 from agent.config.addresses import ANY, address_of, address_to_advertise, addresses_of, places_of, rendered
+from agent.config.ca import ca_settings
 from agent.config.check import check_config
 from agent.config.deprecated import replaced
 from agent.config.gossip import gossip_config
@@ -116,7 +117,7 @@ def build(read: Reader, dev: bool) -> Config:
         rpc_hold_timeout=performance.seconds("rpc_hold_timeout", 7.0),
         disable_coordinates=read.flag("disable_coordinates"),
         connect_enabled=connect.flag("enabled", True),
-        ca_config=connect.mapping("ca_config"),
+        ca_config=ca_settings(connect.mapping("ca_config")),
         config_entries=read.stanzas("config_entries"),
         services=read.stanzas("services"),
         checks=read.stanzas("checks"),

@@ -125,7 +125,8 @@ async def test_rubbish_closes_one_connection_and_no_other() -> None:
     await pool.call(f"127.0.0.1:{port}", "Status.Ping", Empty())
     unknown = encode_request(1, "Status.Ping", Empty()).replace(b"Status.Ping", b"Status.Pong")
     lists = b"\x00\x93\x01\x02\x03\x80"
-    for junk in (b"\x02", b"\x09hello", b"\x04" + b"\xff" * 40, b"\x00\xc1\xc1", b"\x00" + unknown, lists):
+    map_as_key = b"\x00\x81\x81\x01\x02\x03"
+    for junk in (b"\x02", b"\x09hello", b"\x04" + b"\xff" * 40, b"\x00\xc1\xc1", b"\x00" + unknown, lists, map_as_key):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(junk)
         answer = await asyncio.wait_for(reader.read(), 5)
