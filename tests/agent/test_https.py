@@ -186,7 +186,7 @@ def test_limits_change_with_a_reload(secured: Secured) -> None:
     [
         (
             {"tls": {"https": {"cert_file": "/none.pem", "key_file": "/none"}}, "ports": {"https": 1}},
-            "tls.https.cert_file: /none.pem: No such file",
+            "tls.https.cert_file: open /none.pem: no such file",
         ),
         ({"tls": {"internal_rpc": {"verify_outgoing": True}}}, "tls.internal_rpc.verify_outgoing: there is no CA"),
         ({"tls": {"internal_rpc": {"verify_incoming": True}}}, "tls.internal_rpc.verify_incoming"),
