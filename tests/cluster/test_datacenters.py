@@ -55,7 +55,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         for agent in made.all:
             agent.ready()
         for agent in (made.server, made.far, made.farther):
-            agent.until(lambda agent=agent: len(agent.json("GET", "/v1/agent/members?wan=1")) == 3)  # type: ignore[misc]
+            agent.until(lambda agent=agent: len(agent.json("GET", "/v1/agent/members?wan=1")) == 3)
         yield made
     finally:
         for agent in made.all:
