@@ -29,8 +29,11 @@ class Table:
         """Declare dead whom nobody vouched for in time."""
         pool = self._pool
         for name, running in list(self._suspicions.items()):
-            if pool.now >= running.deadline():
-                self.dead({"Node": name, "From": pool.name, "Incarnation": pool.nodes[name].incarnation})
+            node = pool.nodes.get(name)
+            if node is None:
+                del self._suspicions[name]  # Forgotten meanwhile.
+            elif pool.now >= running.deadline():
+                self.dead({"Node": name, "From": pool.name, "Incarnation": node.incarnation})
 
     def reason_against(self, claim: Alive) -> str:
         """Why a member is kept out of the pool; "" when it may come in."""
