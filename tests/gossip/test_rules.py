@@ -16,6 +16,7 @@ from gossip.core import LAN, LOCAL, WAN, Core, EventKind, MemberEvent, Status, T
 from gossip.interface import Notice
 from gossip.members import Alive, Node, State, Suspicion, suspicion
 from gossip.pool import SerfMember
+from gossip.versions import Spoken, problem_among
 from gossip.wire import GossipError
 from tests.gossip.network import Network
 from tests.gossip.vectors import vectors
@@ -173,6 +174,22 @@ def test_version_vectors_that_are_taken() -> None:
         else:  # Shorter ones, too: with an alive check, as in Consul, real members refuse them or die of them.
             with pytest.raises(GossipError):
                 Alive.decode(body)
+
+
+def test_who_can_be_in_one_pool() -> None:
+    cases = vectors("memberlist")["verify_protocol"]
+    assert len(cases) == 8
+    for case in cases:
+        own, theirs = (bytes(map(int, case[side].strip("[]").split())) for side in ("local", "remote"))
+        both = [Spoken("self", own, True), Spoken("r", theirs, case["remote_state"] == "alive")]
+        assert problem_among(both) == case.get("error", ""), case
+    core = fresh()
+    one = claim(1, versions=bytes((1, 5, 6, 2, 5, 4)))
+    entry = {"Name": NAME, "Addr": one.address, "Port": 1, "Vsn": one.versions, "Incarnation": 1, "State": 0}
+    with pytest.raises(GossipError, match=r"Node 'node-x' protocol version \(6\) is incompatible: \[1, 5\]"):
+        core.merge([entry], b"", False, 0.0)
+    core.table.alive(claim(1, versions=bytes((3, 5, 3, 2, 5, 4))))  # Taken in, it would spoil every exchange after it.
+    assert core.member(NAME) is None
 
 
 def with_member(status: str, ltime: int) -> Core:
