@@ -10,6 +10,7 @@ from agent.version import CONSUL_VERSION
 from gossip.core import Member
 from gossip.options import PoolOptions
 from model.durations import SECOND, format_duration
+from model.gojson import to_json
 
 if TYPE_CHECKING:
     from agent.agent import Agent
@@ -49,7 +50,7 @@ def describe(agent: "Agent") -> dict[str, Any]:
             "BuildDate": "1970-01-01T00:00:01Z",
         },
         "DebugConfig": _debug_config(agent),
-        "Coord": {"Adjustment": 0, "Error": 1.5, "Height": 0.00001, "Vec": [0] * 8},
+        "Coord": to_json(place) if (place := agent.delegate.place) is not None else None,
         "Member": shown_member(member) if member is not None else {},
         "Stats": stats(agent),
         "Meta": {**config.node_meta, "consul-network-segment": ""},
@@ -63,7 +64,7 @@ def _debug_config(agent: "Agent") -> dict[str, Any]:
     ports = config.ports
     return {
         "AdvertiseAddrLAN": config.advertise_addr,
-        "AdvertiseAddrWAN": config.gossip.wan.advertise or config.advertise_addr,
+        "AdvertiseAddrWAN": config.advertise_addr_wan,
         "BindAddr": config.bind_addr,
         "Bootstrap": config.bootstrap and not config.dev,
         "BootstrapExpect": config.bootstrap_expect,

@@ -199,6 +199,11 @@ class LocalState:
             self._held.discard(service_id)
             self._dirty.set()
 
+    def replace_node(self, node: Node) -> None:
+        """Show this node in another way from now on."""
+        self.node = node
+        self._touch("")
+
     def put_check(self, check: HealthCheck, definition: CheckType | None, persist: bool = True) -> None:
         """Add or replace a check."""
         self.checks[check.check_id] = check

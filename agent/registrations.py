@@ -8,7 +8,7 @@ import msgspec
 
 from agent import definitions, file_definitions
 from agent.checks.alias import Surroundings
-from agent.checks.probe import Tools
+from agent.checks.probe import AgentTls, Tools
 from agent.checks.runner import CheckRunner
 from agent.config.settings import Config
 from agent.definitions import DefinitionError, Expanded
@@ -19,15 +19,16 @@ from rpc.caller import Caller
 
 log = logging.getLogger("lictor.agent")
 
-RELOADED = ("services", "checks", "discard_check_output", "check_output_max_size", "check_update_interval")
-"""The settings that a reload changes here."""
 REAP_INTERVAL = 30.0
 REAP_AFTER_AT_LEAST = 60.0
 """Seconds for which a service may be critical before it is removed, however little its checks allow."""
 
 
 def _tools(config: Config) -> Tools:
-    return Tools(limit=config.check_output_max_size)
+    own, tls = None, config.tls.internal_rpc
+    if config.enable_agent_tls_for_checks:
+        own = AgentTls(tls.ca_file, tls.ca_path, tls.cert_file, tls.key_file, config.tls.server_name)
+    return Tools(limit=config.check_output_max_size, tls=own)
 
 
 class Registrations:

@@ -18,6 +18,7 @@ from random import Random
 from typing import Any
 
 from gossip import wire
+from gossip.coordinates import Place
 from gossip.envelope import UndecipherableError
 from gossip.exchange import Exchange
 from gossip.interface import LAN as LAN
@@ -109,7 +110,7 @@ class Core:
         pool = self.pool
         count = [entry.status for entry in pool.serf.values()].count
         return {
-            "coordinate_resets": "0",
+            "coordinate_resets": str(pool.vivaldi.resets if pool.vivaldi is not None else 0),
             "encrypted": "true" if pool.settings.envelope.keyring is not None else "false",
             "event_queue": str(len(pool.events)),
             "event_time": str(self.events.clock),
@@ -132,7 +133,7 @@ class Core:
         """Go on from the clocks of an earlier life; older events and queries are old news."""
         self.serf.witness(intent)
         self.queries.witness(query)
-        self.events.clock = max(self.events.clock, event + 1)
+        self.events.clock = wire.witnessed(self.events.clock, event)
         self.events.minimum = max(self.events.minimum, event + 1 if event else 0)
         self.queries.minimum = max(self.queries.minimum, query + 1 if query else 0)
 
@@ -151,10 +152,17 @@ class Core:
         """Whether there is anybody to tell."""
         return any(name != self.name and not node.gone for name, node in self.pool.nodes.items())
 
+    def place(self, name: str = "") -> Place | None:
+        """Where a member said that it is; this one without a name. None when that is not known."""
+        pool = self.pool
+        if pool.vivaldi is None or name not in ("", self.name):
+            return pool.places.get(name)
+        return pool.vivaldi.place
+
     # Time
 
     def tick(self, now: float) -> None:
-        """Do what is due. Call it often: every 20 to 50 ms."""
+        """Do what is due. Call it often: four times in each gossip interval, and at least every 100 ms."""
         self.pool.now = now
         self.prober.tick()
         self.table.tick()
@@ -210,7 +218,7 @@ class Core:
         elif kind == wire.INDIRECT_PING:
             self.prober.on_indirect_ping(fields, sender)
         elif kind == wire.ACK:
-            self.prober.acknowledged(wire.number(fields, "SeqNo", 1 << 32))
+            self.prober.acknowledged(wire.number(fields, "SeqNo", 1 << 32), wire.raw(fields, "Payload"))
         elif kind == wire.NACK:
             self.prober.not_acknowledged(wire.number(fields, "SeqNo", 1 << 32))
         elif kind == wire.ALIVE:
@@ -234,7 +242,7 @@ class Core:
         kind = body[0]
         if kind in (wire.LEAVE_INTENT, wire.JOIN_INTENT):
             fields = wire.unpack(body[1:])
-            name, ltime = wire.text(fields, "Node"), wire.number(fields, "LTime")
+            name, ltime = wire.text(fields, "Node"), wire.ltime(fields)
             if self.serf.intent(kind, name, ltime, bool(fields.get("Prune"))):
                 self.pool.intents.add(body)
         elif kind == wire.USER_EVENT:

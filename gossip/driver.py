@@ -1,4 +1,8 @@
-"""`Gossip`: a member of a pool on real sockets. UDP for packets, TCP for exchanges of state, asyncio for the time."""
+"""`Gossip`: a member of a pool on real sockets: UDP for packets, TCP for exchanges of state.
+
+The core gets the time of the monotonic clock rather than the event loop's, which uvloop counts in whole milliseconds:
+too coarse for measuring how far away others are.
+"""
 
 import asyncio
 import contextlib
@@ -6,6 +10,7 @@ import logging
 import os
 import random
 import socket
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -34,7 +39,8 @@ from gossip.streams import OuterError, StreamMessage, StreamReader, error_messag
 from gossip.wire import GossipError
 from rpc.streams import send
 
-TICK = 0.025
+LEAST_TICK, MOST_TICK = 0.025, 0.1
+"""Seconds between looks at the clock: a quarter of the pool's gossip interval, within these bounds."""
 MAX_STREAMS = 128
 SNAPSHOT_INTERVAL = 0.5
 
@@ -77,6 +83,7 @@ class Gossip:
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: dict[int, asyncio.Event] = {}
         self._streams = 0
+        self._tick_seconds = min(MOST_TICK, max(LEAST_TICK, settings.timing.gossip_interval / 4))
         self._remembered = Remembered()
         self._snapshot_dirty = False
         self._next_snapshot = 0.0
@@ -102,7 +109,7 @@ class Gossip:
             raise
         if self._settings.port == 0:
             self._settings.port = port
-        self._core = Core(self._settings, random.Random(), loop.time())
+        self._core = Core(self._settings, random.Random(), time.monotonic())
         self._recall()
         self._schedule()
 
@@ -151,16 +158,16 @@ class Gossip:
             await asyncio.sleep(core.timing.propagate_delay)
 
     async def _until_told(self, seconds: float) -> None:
-        deadline = asyncio.get_running_loop().time() + seconds
-        while self.core.undelivered and self.core.others_alive and asyncio.get_running_loop().time() < deadline:
+        deadline = time.monotonic() + seconds
+        while self.core.undelivered and self.core.others_alive and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
 
     def _schedule(self) -> None:
-        self._ticker = asyncio.get_running_loop().call_later(TICK, self._tick)
+        self._ticker = asyncio.get_running_loop().call_later(self._tick_seconds, self._tick)
 
     def _tick(self) -> None:
         self._schedule()
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         self.core.tick(now)
         self._flush()
         if self._snapshot_dirty and now >= self._next_snapshot and not self._left:
@@ -200,7 +207,7 @@ class Gossip:
 
     def force_leave(self, name: str, prune: bool = False) -> bool:
         """Declare that a failed member has left; False when nobody of that name is known."""
-        done = self.core.force_leave(name, prune, asyncio.get_running_loop().time())
+        done = self.core.force_leave(name, prune, time.monotonic())
         self._flush()
         return done
 
@@ -212,7 +219,7 @@ class Gossip:
         core = self.core
         members = core.nodes_alive
         payload = key_answers.request(key) if operation != key_answers.LIST else b""
-        query = core.ask(operation, payload, relay_factor, asyncio.get_running_loop().time())
+        query = core.ask(operation, payload, relay_factor, time.monotonic())
         await self._answers(query, members)
         return key_answers.report(members, query.answers)
 
@@ -221,7 +228,7 @@ class Gossip:
         woken = self._waiting[query.number] = asyncio.Event()
         self._flush()
         try:
-            async with asyncio.timeout_at(query.deadline):
+            async with asyncio.timeout(max(0.0, query.deadline - time.monotonic())):
                 while len(query.answers) < wanted:
                     await woken.wait()
                     woken.clear()
@@ -287,7 +294,7 @@ class Gossip:
             if output.number in self._waiting:
                 self._waiting[output.number].set()
         elif isinstance(output, Notice):
-            self._notices.say(output, asyncio.get_running_loop().time())
+            self._notices.say(output, time.monotonic())
         else:
             self._snapshot_dirty = True
             for callback in self._callbacks:
@@ -304,7 +311,7 @@ class Gossip:
     def packet_received(self, data: bytes, sender: tuple[str, int]) -> None:
         """A datagram arrived."""
         if self._core is not None and not self._stopped:
-            self._core.receive_packet(data, sender, asyncio.get_running_loop().time())
+            self._core.receive_packet(data, sender, time.monotonic())
             self._flush()
 
     # Streams
@@ -334,7 +341,7 @@ class Gossip:
             raise GossipError(f"remote error: {wire.text(answer.fields, 'Error')[:500]}")
         if answer.kind != wire.PUSH_PULL:
             raise GossipError(f"received invalid msgType ({answer.kind}), expected pushPullMsg (6)")
-        core.merge(answer.nodes, answer.user, join, asyncio.get_running_loop().time())
+        core.merge(answer.nodes, answer.user, join, time.monotonic())
         self._flush()
 
     async def _stream_ping(self, ping: StreamPing) -> None:
@@ -361,7 +368,7 @@ class Gossip:
         except (GossipError, TimeoutError, asyncio.IncompleteReadError) as error:
             why = str(error) if isinstance(error, GossipError) else "the stream ended early or took too long"
             notice = Notice(f"failed to receive: {why} from={peer[0]}:{peer[1]}", f"{peer[0]} {why}")
-            self._notices.say(notice, asyncio.get_running_loop().time())
+            self._notices.say(notice, time.monotonic())
         except OSError as error:
             self._log.debug("gossip stream from %s failed: %s", peer, error)
         finally:
@@ -385,7 +392,7 @@ class Gossip:
         elif message.kind == wire.PUSH_PULL:
             send(writer, envelope.close_stream(core.local_state(message.join), dialled=False))
             await writer.drain()
-            core.merge(message.nodes, message.user, message.join, asyncio.get_running_loop().time())
+            core.merge(message.nodes, message.user, message.join, time.monotonic())
             self._flush()
 
     # The snapshot

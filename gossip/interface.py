@@ -200,6 +200,7 @@ class Settings:
         admit: asked about every member that is new or changed; returns a reason to keep it out, or "".
         allowed: asked about the address of every member and of every sender of news; False keeps it out.
         envelope: how packets and streams are encrypted, if they are.
+        coordinates: find out where this member is in the network, and say so.
         save_keys: keeps the keys after a change, the primary first; returns what went wrong, or "".
     """
 
@@ -212,3 +213,4 @@ class Settings:
     allowed: Callable[[str], bool] = _anywhere
     envelope: Envelope = field(default_factory=Envelope)
     save_keys: Callable[[list[bytes]], str] = _nowhere
+    coordinates: bool = True

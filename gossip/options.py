@@ -27,6 +27,7 @@ class PoolOptions:
         keyring_file: where the keys are kept; None keeps them in memory only.
         verify_incoming: refuse what is not encrypted although there are keys.
         verify_outgoing: encrypt what is sent although there are keys.
+        coordinates: find out where this agent is in the network.
         rejoin_after_leave: go back at start to a pool that this agent left.
     """
 
@@ -39,6 +40,7 @@ class PoolOptions:
     verify_incoming: bool = True
     verify_outgoing: bool = True
     rejoin_after_leave: bool = False
+    coordinates: bool = True
 
     def settings(
         self, name: str, address: str, port: int, tags: dict[str, str], admit: Callable[[Member], str]
@@ -56,6 +58,7 @@ class PoolOptions:
                 self._keyring(), verify_incoming=self.verify_incoming, verify_outgoing=self.verify_outgoing
             ),
             save_keys=self._save,
+            coordinates=self.coordinates,
         )
 
     def allows(self, address: str) -> bool:

@@ -7,8 +7,10 @@ from random import Random
 
 from gossip import wire
 from gossip.broadcasts import Broadcasts
+from gossip.coordinates import Place, Vivaldi, decode_place
 from gossip.interface import Counters, Member, Output, SendPacket, Settings, Status, decode_tags, encode_tags
 from gossip.members import Alive, Node, State
+from gossip.wire import GossipError
 
 MAX_PACKET = 1400
 """Bytes of a packet that crosses every network whole."""
@@ -48,6 +50,9 @@ class Pool:
         self.intents = Broadcasts(self.timing.retransmit)
         self.queries = Broadcasts(self.timing.retransmit)
         self.events = Broadcasts(self.timing.retransmit)
+        self.vivaldi = Vivaldi(random) if settings.coordinates else None
+        self.places: dict[str, Place] = {}
+        """Where other members said that they are, by name."""
         self._sequence = 0
 
     def next_sequence(self) -> int:
@@ -87,6 +92,31 @@ class Pool:
     def undelivered(self) -> int:
         """Messages that wait to be told."""
         return len(self.claims) + len(self.intents) + len(self.queries) + len(self.events)
+
+    # Where members are
+
+    @property
+    def place_payload(self) -> bytes:
+        """What acknowledgements of this member carry: where it is."""
+        return self.vivaldi.place.encode() if self.vivaldi is not None else b""
+
+    def measured(self, name: str, payload: bytes, rtt: float) -> None:
+        """A member acknowledged a ping after so many seconds; what is of no use is ignored."""
+        if self.vivaldi is None or name not in self.nodes:
+            return
+        try:
+            place = decode_place(payload)
+            if place is not None:
+                self.vivaldi.update(name, place, rtt)
+                self.places[name] = place
+        except GossipError:
+            self.counters.malformed += 1
+
+    def forget(self, name: str) -> None:
+        """Forget where a member was."""
+        self.places.pop(name, None)
+        if self.vivaldi is not None:
+            self.vivaldi.forget(name)
 
     # Sending
 

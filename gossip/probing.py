@@ -19,6 +19,7 @@ MAX_RELAYS = 1024
 class _Probe:
     node: str
     sequence: int
+    sent: float
     ends: float
     indirect_at: float
     asked: bool = False
@@ -83,7 +84,7 @@ class Prober:
             return
         sequence = pool.next_sequence()
         interval = pool.timing.probe_interval * (pool.health + 1)
-        self._probe = _Probe(node.name, sequence, pool.now + interval, pool.now + pool.timing.probe_timeout)
+        self._probe = _Probe(node.name, sequence, pool.now, pool.now + interval, pool.now + pool.timing.probe_timeout)
         messages = [self._ping(node.name, sequence)]
         if node.state is State.SUSPECT:
             messages.append(self._table.accusation(node))
@@ -130,10 +131,12 @@ class Prober:
 
     # Answers
 
-    def acknowledged(self, sequence: int) -> None:
-        """A ping was answered."""
+    def acknowledged(self, sequence: int, payload: bytes = b"") -> None:
+        """A ping was answered; `payload` says where the other member is."""
         pool, probe = self._pool, self._probe
         if probe is not None and probe.sequence == sequence:
+            if not probe.asked:  # Afterwards the answer may have come by a detour.
+                pool.measured(probe.node, payload, pool.now - probe.sent)
             self._probe = None
             pool.health = max(0, pool.health - 1)
             return
@@ -154,7 +157,7 @@ class Prober:
         wanted = wire.text(fields, "Node")
         if wanted and wanted != pool.name:
             return
-        body = {"Payload": b"", "SeqNo": wire.number(fields, "SeqNo", 1 << 32)}
+        body = {"Payload": pool.place_payload, "SeqNo": wire.number(fields, "SeqNo", 1 << 32)}
         answer = [wire.message(wire.ACK, body)]
         asker = pool.nodes.get(wire.text(fields, "SourceNode"))
         if asker is not None and asker.gone:

@@ -26,8 +26,7 @@ class Serf:
 
     def witness(self, ltime: int) -> None:
         """Somebody's clock is at this."""
-        if ltime >= self.clock:
-            self.clock = ltime + 1
+        self.clock = wire.witnessed(self.clock, ltime)
 
     # What the table tells
 
@@ -134,3 +133,4 @@ class Serf:
             pool.outbox.append(MemberEvent(EventKind.REAP, pool.member(node)))
             del pool.nodes[name]
         pool.serf.pop(name, None)
+        pool.forget(name)

@@ -131,7 +131,7 @@ class _Body:
             value = self._unpacker.unpack()
         except msgpack.OutOfData:
             return None
-        except (msgpack.exceptions.UnpackException, ValueError, RecursionError) as error:
+        except (msgpack.exceptions.UnpackException, ValueError, TypeError, RecursionError) as error:
             raise GossipError(f"not a msgpack value: {error or type(error).__name__}") from None
         if not isinstance(value, dict):
             raise GossipError("a stream's value is not a map")

@@ -325,7 +325,7 @@ def fields_from_json(cls: type[W], value: Any, *, unknown: Literal["error", "ign
         if item is None:
             continue
         where = f"{path}.{field.name}" if path else field.name
-        if field.kind is int and item.__class__ in (int, float):
+        if field.kind is int and not field.marker and item.__class__ in (int, float):
             _check_range(field, item, where, _shown_owner(cls.__name__, style))
         found[field.attribute] = _value_from_json(
             field.kind, field.marker, item, unknown, style, where, cls.__name__
@@ -340,7 +340,7 @@ def _check_range(field: Field, value: float, path: str, owner: str) -> None:
     """Raise JsonError for a number that a field of 64 bits, signed or not, cannot hold."""
     unsigned = field.attribute in UNSIGNED
     if not (0 <= value < 2 * _SIGNED_LIMIT if unsigned else -_SIGNED_LIMIT <= value < _SIGNED_LIMIT):
-        kind = "uint64" if unsigned else "time.Duration" if field.marker else "int"
+        kind = "uint64" if unsigned else "int"
         raise JsonError(f"json: cannot unmarshal number {value} into Go struct field {owner}.{path} of type {kind}")
 
 
@@ -427,7 +427,7 @@ def _zero(kind: Any) -> Any:
 
 
 def free_form_from_json(value: Any) -> Any:
-    """A free-form value as Go keeps it: every number is a float64."""
+    """A free-form value as Go keeps it: every number is a float64. Raises JsonError for one that is too large."""
     if value.__class__ is int:
         return _float(value)
     if value.__class__ is list:
@@ -446,7 +446,9 @@ def _duration(value: Any, path: str) -> int:
         except DurationError as error:
             raise JsonError(str(error)) from None
     if value.__class__ in (int, float):
-        return max(-(1 << 63), min(int(value), (1 << 63) - 1))
+        if -_SIGNED_LIMIT <= value < _SIGNED_LIMIT:
+            return int(value)
+        raise JsonError(f"json: cannot unmarshal number {value} into Go struct field {path} of type time.Duration")
     raise JsonError(f"json: cannot unmarshal {json_kind(value)} into Go struct field {path} of type time.Duration")
 
 

@@ -113,7 +113,7 @@ async def _head(reader: asyncio.StreamReader, seconds: float) -> tuple[Any, byte
             except OutOfData:
                 if len(data) > MAX_HEAD:
                     raise WireError(f"the head of a snapshot request is larger than {MAX_HEAD} bytes") from None
-            except (ValueError, RecursionError) as error:
+            except (ValueError, TypeError, RecursionError) as error:
                 raise WireError(f"not a msgpack value: {error or type(error).__name__}") from None
 
 

@@ -6,18 +6,18 @@ import random
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from gossip.consul import ServerInfo, admission, parse_server, server_tags
 from gossip.core import LAN, LOCAL, WAN, Member, MemberEvent, Status
-from gossip.driver import Event, Gossip, JoinError
-from gossip.key_answers import KeyReport
+from gossip.driver import Event, Gossip
 from gossip.options import PoolOptions
 from model.codec import Wire
 from model.commands import CommandType, command
 from model.errors import NO_LEADER, NO_PATH_TO_DATACENTER, RpcError
+from model.metrics import METRICS
 from model.structs.coordinate import Coordinate
 from model.structs.operator import DEFAULT_AUTOPILOT, AutopilotConfig, SnapshotRequest, SnapshotResponse
 from rpc import snapshot_stream
@@ -26,13 +26,14 @@ from rpc.listener import Listener
 from rpc.pool import Pool
 from rpc.security import Security
 from server.endpoints import snapshot
-from server.endpoints.context import Limits, ServerMember
+from server.endpoints.context import Limits, ServerMember, SignOffer
 from server.endpoints.dispatch import dispatch
 from server.fsm import Fsm
 from server.leader.autopilot import Autopilot
 from server.leader.ca import CertificateAuthority
 from server.leader.loop import LeaderLoop
 from server.leader.session_ttl import SessionTimers
+from server.pools import Pools
 from server.raft import recovery
 from server.raft.driver import RaftNode
 from server.raft.errors import CannotBootstrap, ConfigurationError, RaftError
@@ -44,6 +45,16 @@ from server.raft.transport import Transport
 from server.wide import WideConfig, WidePool
 
 log = logging.getLogger("lictor.server")
+
+_CALLS = METRICS.counter("client.rpc")
+
+
+class SnapshotTiming(NamedTuple):
+    """When a server snapshots its state; see `RaftConfig`. `interval` in seconds."""
+
+    interval: float = 30.0
+    threshold: int = 16384
+    trailing_logs: int = 10_000
 
 
 @dataclass
@@ -71,6 +82,7 @@ class ServerConfig:
     raft_multiplier: int = 5
     lease_reads: bool = False
     fast: bool = False
+    snapshots: SnapshotTiming = field(default_factory=SnapshotTiming)
     limits: Limits = field(default_factory=Limits)
     connect_enabled: bool = True
     ca_config: dict[str, Any] = field(default_factory=dict)
@@ -91,7 +103,7 @@ def raft_timing(multiplier: int, fast: bool, lease_reads: bool = False) -> RaftC
     return RaftConfig(heartbeat=heartbeat, election=0.12 * multiplier, lease_reads=lease_reads)
 
 
-class Server:
+class Server(Pools):
     """A server. The face that it shares with `agent.client.Client`: call, members, join, leave, stop, stats."""
 
     is_server = True
@@ -109,7 +121,10 @@ class Server:
         self.coordinate_updates: dict[tuple[str, str], Coordinate] = {}
         self.ca = CertificateAuthority(config.datacenter, lambda: self.fsm.store, self._apply, self.uuid)
         self.ca.initial_config = config.ca_config
-        self.dialer = Dialer(config.bind if config.bind.startswith("127.") else "", config.security)
+        self.auto_encrypt: SignOffer | None = None
+        self.dialer = Dialer(
+            config.bind if config.bind.startswith("127.") else "", config.security, self.other_datacenter
+        )
         self.pool = Pool(self.dialer)
         self.listener = Listener(self._remote_call, self._raft_connection, self.snapshot, config.security)
         self.rpc_port = config.rpc_port
@@ -170,6 +185,7 @@ class Server:
             config=raft_timing(config.raft_multiplier, config.fast, config.lease_reads),
             random=random.randrange,
         )
+        self.take_snapshots(config.snapshots)
         self._leader_loop = LeaderLoop(self, self._raft, self.members)
         self._raft.on_leadership(self._leader_loop.leadership)
         self._raft.on_leader_change(self._leader_changed)
@@ -272,6 +288,16 @@ class Server:
             await self._raft.stop()
         await self.pool.close()
 
+    def take_snapshots(self, timing: SnapshotTiming) -> None:
+        """Change when snapshots are taken and how much of the log they leave."""
+        raft = self.raft
+        raft.config = replace(
+            raft.config,
+            snapshot_interval=timing.interval,
+            snapshot_threshold=timing.threshold,
+            trailing_logs=timing.trailing_logs,
+        )
+
     async def leave(self) -> None:
         """Leave the cluster: leadership is handed over, the others take this server out; then `stop`."""
         raft = self.raft
@@ -297,12 +323,6 @@ class Server:
         """This server's part in Raft."""
         assert self._raft is not None
         return self._raft
-
-    @property
-    def gossip(self) -> Gossip:
-        """This server's part in the pool."""
-        assert self._gossip is not None
-        return self._gossip
 
     def servers(self) -> list[ServerInfo]:
         """The servers of this datacenter that the pool knows."""
@@ -366,6 +386,7 @@ class Server:
 
     async def call(self, method: str, args: Wire) -> Any:
         """Answer a call or pass it on to the leader. Raises RpcError."""
+        _CALLS.add()
         return await dispatch(self, method, args)
 
     async def _remote_call(self, method: str, args: Any) -> Any:
@@ -451,38 +472,6 @@ class Server:
             for info in self.servers()
         ]
 
-    def members_alive(self) -> list[str]:
-        """The names of the pool's living members."""
-        return [member.name for member in self.members() if member.status is Status.ALIVE]
-
-    def force_leave(self, name: str, prune: bool = False, wide: bool = False) -> bool:
-        """Declare to the pools (or to the WAN pool alone) that a failed member has left; False when nobody knows it."""
-        if wide:
-            return self.wide is not None and self.wide.gossip.force_leave(name, prune)
-        known = self.gossip.force_leave(name, prune)
-        if self.wide is not None:
-            self.wide.gossip.force_leave(f"{name}.{self.datacenter}", prune)
-        return known
-
-    async def keys(self, operation: str, key: bytes, relay_factor: int, wide: bool) -> KeyReport:
-        """Ask all members of a pool for their gossip keys or to change them. Raises GossipError for a huge key."""
-        pool = self.wide.gossip if wide and self.wide is not None else self.gossip
-        return await pool.keys(operation, key, relay_factor)
-
-    @property
-    def in_wide_pool(self) -> bool:
-        """Whether this server is in the WAN pool."""
-        return self.wide is not None
-
-    def datacenters(self) -> list[str]:
-        """All datacenters that are known, nearest first."""
-        others = self.wide.datacenters() if self.wide is not None else []
-        return [self.datacenter, *(name for name in others if name != self.datacenter)]
-
-    def route(self, datacenter: str) -> list[str]:
-        """`ip:port` of the servers of another datacenter, in the order in which to ask them."""
-        return self.wide.route(datacenter) if self.wide is not None else []
-
     async def fire_event(self, name: str, payload: bytes) -> None:
         """Spread a user event."""
         try:
@@ -496,24 +485,6 @@ class Server:
         """Set how many connections one address may have, and how many seconds calls of other servers may take."""
         self.listener.max_per_client = connections
         self.pool.call_timeout = call_timeout
-
-    def members(self) -> list[Member]:
-        """The pool's members by name."""
-        return self.gossip.members() if self._gossip is not None and self._gossip.started else []
-
-    async def join(self, addresses: list[str]) -> int:
-        """Join the pool at these addresses. Raises JoinError."""
-        return await self.gossip.join(addresses)
-
-    def wide_members(self) -> list[Member]:
-        """The members of the WAN pool by name."""
-        return self.wide.gossip.members() if self.wide is not None else []
-
-    async def join_wide(self, addresses: list[str]) -> int:
-        """Join the WAN pool at these addresses. Raises JoinError."""
-        if self.wide is None:
-            raise JoinError("this server is in no WAN pool: ports.serf_wan is -1")
-        return await self.wide.gossip.join(addresses)
 
     def on_gossip(self, callback: Callable[[Event], None]) -> None:
         """Call back for every event of the pool."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gossip.consul import ServerInfo, parse_server, wide_admission
+from gossip.coordinates import Place
 from gossip.core import EventKind, Member, MemberEvent, Status
 from gossip.driver import Event, Gossip, JoinError
 from gossip.options import PoolOptions
@@ -22,6 +23,11 @@ log = logging.getLogger("lictor.server")
 
 FLOOD_INTERVAL = 60.0
 JOIN_PORT_TAG = "wan_join_port"
+
+
+def median(distances: list[float]) -> float:
+    """The middle one of some distances; infinite when there is none."""
+    return sorted(distances)[len(distances) // 2] if distances else float("inf")
 
 
 @dataclass(frozen=True)
@@ -80,8 +86,26 @@ class WidePool:
         return [info for member in self.gossip.members() if (info := parse_server(member)) is not None]
 
     def datacenters(self) -> list[str]:
-        """The datacenters that have ever been heard of and not forgotten, by name."""
-        return sorted({self._config.datacenter, *(info.datacenter for info in self.servers())})
+        """The datacenters that have been heard of and not forgotten, nearest first; those of unknown distance last."""
+        core = self.gossip.core
+        here = core.place()
+        distances: dict[str, list[float]] = {self._config.datacenter: [0.0]}
+        for info in self.servers():
+            if info.datacenter != self._config.datacenter:
+                far, there = distances.setdefault(info.datacenter, []), core.place(info.name)
+                if here is not None and there is not None:
+                    far.append(here.distance(there))
+        return sorted(distances, key=lambda name: (median(distances[name]), name))
+
+    def places(self) -> list[tuple[str, str, Place]]:
+        """Where the servers of all datacenters are: datacenter, node and place of each that is known."""
+        core = self.gossip.core
+        found = [(info, core.place(info.name)) for info in self.servers()]
+        return [
+            (info.datacenter, info.name.removesuffix(f".{info.datacenter}"), place)
+            for info, place in found
+            if place is not None
+        ]
 
     def route(self, datacenter: str) -> list[str]:
         """`ip:port` of the servers of a datacenter that are there, in the order in which to ask them."""

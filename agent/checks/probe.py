@@ -4,6 +4,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from agent.authorities import AuthorityError, trust
 from model.durations import SECOND
 from model.structs.catalog import CheckType
 
@@ -54,7 +55,14 @@ class Tools:
 
     def _make(self, skip_verify: bool, protocol: str) -> ssl.SSLContext:
         own = self.tls or AgentTls()
-        context = ssl.create_default_context(cafile=own.ca_file or None, capath=own.ca_path or None)
+        if own.ca_file or own.ca_path:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            try:
+                trust(context, own.ca_file, own.ca_path)
+            except AuthorityError as error:
+                raise OSError(f"{error.key}: {error}") from None
+        else:
+            context = ssl.create_default_context()
         if skip_verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE

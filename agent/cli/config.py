@@ -59,7 +59,8 @@ def read(flags: Flags) -> int:
     found = Api(flags).get(f"/v1/config/{flags['kind']}/{flags['name']}")
     for path in found.get("Expose", {}).get("Paths") or ():
         path.setdefault("ParsedFromCheck", False)
-    print(json.dumps(found, indent="    "))
+    first = {key: found[key] for key in ("Kind", "Name") if key in found}
+    print(json.dumps(first | found, indent=4, ensure_ascii=False))
     return 0
 
 

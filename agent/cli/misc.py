@@ -1,6 +1,7 @@
 """`event`, `keygen`, `maint`, `openapi`, `validate`, `version`."""
 
 import os
+import sys
 from pathlib import Path
 
 from agent.cli.client import Api
@@ -94,20 +95,19 @@ def _show_maintenance(api: Api) -> int:
 
 def validate(flags: Flags) -> int:
     """Check configuration files."""
-    from agent.config.build import build
-    from agent.config.reader import Reader
+    from agent.config.load import validate as judge
     from agent.config.settings import ConfigError
-    from agent.config.sources import merge, read_sources
 
     if not flags.arguments:
         return fail("Must specify at least one config file or directory")
     try:
         sources = [("config-dir" if os.path.isdir(name) else "config-file", name) for name in flags.arguments]
-        merged = merge(read_sources(sources, flags["config-format"]))
-        build(Reader(merged), dev=False)
+        warnings = judge(sources, flags["config-format"])
     except ConfigError as error:
         return fail(f"Config validation failed: {error}")
     if not flags["quiet"]:
+        for warning in warnings:
+            print(warning, file=sys.stderr)
         print("Configuration is valid!")
     return 0
 

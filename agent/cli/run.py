@@ -77,19 +77,22 @@ def _run(name: str, command: Command, words: list[str]) -> int:
     except (BrokenPipeError, KeyboardInterrupt):
         raise
     except Exception as error:
-        if os.environ.get(TRACEBACK):
-            raise
-        print(_said(command, error), file=sys.stderr)
+        text = _said(command, error)
+        if text is None:
+            if os.environ.get(TRACEBACK):
+                raise
+            where = f"with {TRACEBACK}=1 in the environment lictor says where"
+            text = f"Internal error: {type(error).__name__}: {error} ({where})"
+        print(text, file=sys.stderr)
         return 1
 
 
-def _said(command: Command, error: Exception) -> str:
-    """What to tell the user about an error that a command did not handle."""
-    from agent.cli.client import ApiError
-    from agent.cli.problem import Problem
+def _said(command: Command, error: Exception) -> str | None:
+    """What to tell the user about an error that a command did not handle; None when it should have."""
+    from agent.cli.problem import ApiError, Problem
 
     if isinstance(error, Problem):
         return str(error)
-    if isinstance(error, ApiError):
-        return f"{command.failed}: {error}"
-    return f"Internal error: {type(error).__name__}: {error} (with {TRACEBACK}=1 in the environment lictor says where)"
+    if isinstance(error, OSError):  # Such as a full disk below our output.
+        return f"Error: {error.filename + ': ' if isinstance(error.filename, str) else ''}{error.strerror or error}"
+    return f"{command.failed}: {error}" if isinstance(error, ApiError) else None

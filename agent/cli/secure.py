@@ -4,11 +4,11 @@ import http.client
 import socket
 import ssl
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
+from agent.authorities import AuthorityError, trust
+
 _NO = ("0", "f", "F", "false", "FALSE", "False")
-MAX_FILE = 4 << 20
 
 
 class TlsOptions(NamedTuple):
@@ -27,38 +27,15 @@ def tls_options(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Tls
     authority, folder = option("ca-file", "CONSUL_CACERT"), option("ca-path", "CONSUL_CAPATH")
     context = ssl.create_default_context() if not (authority or folder) else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if authority:
-        _trust(context, Path(authority), "CA File")
-    elif folder:
-        _trust_folder(context, Path(folder))
+    try:
+        trust(context, authority, "" if authority else folder)
+    except AuthorityError as error:
+        raise ValueError(f"Error loading {'CA File' if error.key == 'ca_file' else 'CA path'}: {error}") from None
     _show(context, option("client-cert", "CONSUL_CLIENT_CERT"), option("client-key", "CONSUL_CLIENT_KEY"))
     if environment.get("CONSUL_HTTP_SSL_VERIFY", "") in _NO:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return TlsOptions(context, option("tls-server-name", "CONSUL_TLS_SERVER_NAME"))
-
-
-def _trust_folder(context: ssl.SSLContext, folder: Path) -> None:
-    """Trust every certificate in a folder, whatever the files are called."""
-    try:
-        files = sorted(path for path in folder.iterdir() if path.is_file())
-    except OSError as error:
-        raise ValueError(f"Error loading CA path: {folder}: {error.strerror}") from None
-    if not files:
-        raise ValueError(f"Error loading CA path: {folder} holds no files")
-    for path in files:
-        _trust(context, path, "CA path")
-
-
-def _trust(context: ssl.SSLContext, path: Path, what: str) -> None:
-    try:
-        with path.open("rb") as file:
-            text = file.read(MAX_FILE)
-        context.load_verify_locations(cadata=text.decode("ascii", "replace"))
-    except ssl.SSLError:
-        raise ValueError(f"Error loading {what}: {path} holds no PEM certificate") from None
-    except (OSError, ValueError) as error:
-        raise ValueError(f"Error loading {what}: {path}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _show(context: ssl.SSLContext, certificate: str, key: str) -> None:

@@ -20,7 +20,7 @@ def agent(flags: Flags) -> int:
         return 0
     try:
         config, warnings = load_config(flags.words)
-        set_up(config.log_level, config.log_json, config.log_file)
+        set_up(config.log_level, config.log_json, config.log_to)
     except ConfigError as error:
         print(f"==> {error}", file=sys.stderr)
         return error.exit_code
@@ -35,6 +35,7 @@ def agent(flags: Flags) -> int:
     print(f"               Server: {str(config.server).lower()} (Bootstrap: {str(config.bootstrap).lower()})")
     print(f"          Client Addr: {config.client_addrs} (HTTP: {ports.http}, DNS: {ports.dns})")
     print(f"         Cluster Addr: {config.advertise_addr} (LAN: {ports.serf_lan}, Server: {ports.server})")
+    print(f"    Gossip Encryption: {str(config.gossip.encrypted).lower()}")
     print("\n==> Log data will now stream in as it occurs:\n", flush=True)
     try:
         import uvloop

@@ -56,7 +56,8 @@ def install(words: list[str]) -> int:
     if len(words) > 1:
         return fail(f"-{name} stands alone: what is {words[1]!r} for?")
     home = Path(os.environ.get("HOME") or Path.home())
-    program = shutil.which(sys.argv[0]) or os.path.realpath(sys.argv[0])
+    ours = Path(sys.argv[0]).name == "lictor"
+    program = os.path.abspath(shutil.which(sys.argv[0]) or sys.argv[0]) if ours else shutil.which("lictor") or "lictor"
     try:
         changed = _install(home, program) if name == FLAGS[0] else _uninstall(home, program)
     except OSError as error:

@@ -225,7 +225,7 @@ def count_records(state: BinaryIO, keys: Keys | None = None) -> Tally:
             tally.add(NAMES.get(kind, f"Unknown({kind})"), unpacker.tell() - begin)
     except msgpack.OutOfData:
         raise ValueError("the state is cut short in the middle of a record") from None
-    except (msgpack.exceptions.UnpackException, TypeError, KeyError) as error:
+    except (msgpack.exceptions.UnpackException, ValueError, TypeError, KeyError) as error:
         raise ValueError(f"the state holds something that is no record: {error}") from None
 
 

@@ -51,6 +51,10 @@ class Clients:
             if self._open[address] <= 0:
                 del self._open[address]
 
+    def count(self, address: str) -> int:
+        """How many connections a client has."""
+        return self._open[address]
+
     def flooded(self, address: str) -> bool:
         """Whether a client has so many connections that not even telling it so is worth the effort."""
         return bool(self.limit and address) and self._open[address] > 2 * self.limit

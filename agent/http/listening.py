@@ -38,6 +38,14 @@ class SecureDoor(TlsProtocol):
         self._clients.went(self._client)
 
 
+class _Shut(asyncio.Protocol):
+    """A connection with TLS while there is no certificate for it."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """End it."""
+        transport.close()
+
+
 class Listening:
     """The sockets that lead to `doors`. With TLS, `context` is asked at each connection, so it may change."""
 
@@ -48,7 +56,7 @@ class Listening:
         self._files: list[tuple[Path, int]] = []
         self.handshake_timeout = 5.0
 
-    async def listen(self, address: str, port: int, context: Callable[[], ssl.SSLContext] | None = None) -> None:
+    async def listen(self, address: str, port: int, context: Callable[[], ssl.SSLContext | None] | None = None) -> None:
         """Listen at an IP address, or at `unix://PATH`. Raises OSError when that is impossible."""
         loop = asyncio.get_running_loop()
         doors: Callable[[], asyncio.Protocol] = self._doors
@@ -56,7 +64,8 @@ class Listening:
             secured = context
 
             def doors() -> asyncio.Protocol:
-                return SecureDoor(self._doors, secured(), self.handshake_timeout)
+                found = secured()
+                return SecureDoor(self._doors, found, self.handshake_timeout) if found is not None else _Shut()
 
         if address.startswith(UNIX):
             bound = self._bind(Path(address[len(UNIX) :]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import http.server
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import socket
 import ssl
 import stat
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -130,6 +132,19 @@ def test_a_reload_with_a_bad_certificate_changes_nothing_and_says_why(secured: S
     assert secured.shown() == "server.dc1.consul"
 
 
+def test_a_port_without_a_certificate_opens_with_a_reload(tmp_path: Path, authority: Authority) -> None:
+    with dev_agent(tmp_path / "agent", ports={"https": free_ports(1)[0]}) as agent:
+        assert "nobody can connect before tls.https.cert_file" in agent.log.read_text()
+        files = authority.files("server", Wanted("server"))
+        secured = Secured(agent, authority, {"ca_file": authority.ca})
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            secured.connect()
+        settings = json.loads(agent.config.read_text())
+        agent.config.write_text(json.dumps({**settings, "tls": {"https": files}}))
+        assert agent.request("PUT", "/v1/agent/reload")[0] == 200
+        assert ask(secured.connect(), "GET", "/v1/status/leader")[0] == 200
+
+
 def test_a_handshake_that_does_not_come_ends(secured: Secured) -> None:
     with socket.create_connection(("127.0.0.1", secured.port), timeout=15) as silent:
         silent.sendall(b"\x16\x03\x01")
@@ -169,7 +184,6 @@ def test_limits_change_with_a_reload(secured: Secured) -> None:
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"ports": {"https": 1}}, "ports.https: HTTPS needs a certificate"),
         (
             {"tls": {"https": {"cert_file": "/none.pem", "key_file": "/none"}}, "ports": {"https": 1}},
             "tls.https.cert_file: open /none.pem: no such file",
@@ -217,6 +231,29 @@ def test_versions_and_cipher_suites_bound_what_is_spoken(tmp_path: Path, authori
         client.set_ciphers("ECDHE-ECDSA-AES128-GCM-SHA256")
         with pytest.raises((ssl.SSLError, ConnectionError)):
             http.client.HTTPSConnection("127.0.0.1", agent.ports["https"], timeout=15, context=client).connect()
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_checks_show_the_agents_certificate_where_they_may(tmp_path: Path, authority: Authority, own: bool) -> None:
+    service = authority.context(authority.files("service", Wanted("client")), True)
+    server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+    server.socket = service.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    settings: dict[str, Any] = {
+        "tls": {"defaults": authority.files("server", Wanted("server"))},
+        "enable_agent_tls_for_checks": own,
+        "server_name": "client.dc1.consul",
+        "check": {"id": "c", "name": "c", "http": f"https://127.0.0.1:{server.server_port}/", "interval": "200ms"},
+    }
+    try:
+        with dev_agent(tmp_path / "agent", **settings) as agent:
+            row = agent.until(lambda: (one := agent.json("GET", "/v1/agent/checks")["c"])["Output"] and one)
+            assert (row["Status"] == "passing") is own, row
+            assert own or "certificate" in row["Output"]
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 # Unix sockets

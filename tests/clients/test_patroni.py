@@ -1,4 +1,4 @@
-"""Patroni keeps a PostgreSQL cluster by lictor: bootstrap, a replica, all of lictor restarted, switchover, fail-over."""
+"""Patroni keeps PostgreSQL by lictor: bootstrap, a replica, all of lictor restarted, a switchover, a fail-over."""
 
 from __future__ import annotations
 
@@ -149,8 +149,10 @@ class Member:
     def sql(self, statement: str) -> str:
         """What a statement answers. Raises OSError."""
         done = subprocess.run(
-            [str(_postgres_binaries() / "psql"), "-XAtq", "-h", "127.0.0.1", "-p", str(self.port)]
-            + ["-U", "postgres", "-d", "postgres", "-c", statement],
+            [
+                *(str(_postgres_binaries() / "psql"), "-XAtq", "-h", "127.0.0.1", "-p", str(self.port)),
+                *("-U", "postgres", "-d", "postgres", "-c", statement),
+            ],
             env={**os.environ, "PGPASSWORD": "for-tests", "PGCONNECT_TIMEOUT": "5"},
             capture_output=True,
             text=True,

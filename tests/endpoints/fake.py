@@ -8,7 +8,7 @@ from gossip.key_answers import KeyReport
 from model.codec import Wire, pack_builtins, unpack
 from model.errors import RpcError
 from model.methods import METHODS
-from model.structs.coordinate import Coordinate
+from model.structs.coordinate import Coordinate, CoordinateVector
 from server.endpoints.context import Limits, ServerMember
 from server.endpoints.dispatch import dispatch
 from server.fsm import Fsm
@@ -85,6 +85,7 @@ class FakeServer:
         self.key_reports: dict[bool, KeyReport] = {False: KeyReport(1), True: KeyReport(1)}
         self.key_operations: list[tuple[str, bytes, bool]] = []
         self.elsewhere: dict[str, list[str]] = {}
+        self.places: list[tuple[str, str, CoordinateVector]] = []
         self.members = [ServerMember("id-1", "node1", "127.0.0.1:8300", "alive")]
         self.forwarded: list[tuple[str, Wire, str]] = []
         self.forward_to: FakeServer | None = None
@@ -116,9 +117,6 @@ class FakeServer:
     def server_members(self) -> list[ServerMember]:
         return self.members
 
-    def members_alive(self) -> list[str]:
-        return [member.name for member in self.members if member.status == "alive"]
-
     def force_leave(self, name: str, prune: bool = False, wide: bool = False) -> bool:
         self.left.append(name)
         return True
@@ -134,8 +132,11 @@ class FakeServer:
     def datacenters(self) -> list[str]:
         return [self.datacenter, *self.elsewhere]
 
+    def wide_places(self) -> list[tuple[str, str, CoordinateVector]]:
+        return self.places
+
     def route(self, datacenter: str) -> list[str]:
-        return self.elsewhere.get(datacenter, [])
+        return self.elsewhere.get(datacenter.lower(), [])
 
     async def fire_event(self, name: str, payload: bytes) -> None:
         self.events.append((name, payload))

@@ -117,7 +117,7 @@ before it acts. The server must be stopped.
         "operator",
         "raft_remove",
         "Takes a server out of Raft",
-        (Flag("address", "Its address, as IP:port."), Flag("id", "Its ID.")),
+        (Flag("address", "Address of the server, as IP:port."), Flag("id", "ID of the server.")),
         """
 Takes a server that is gone out of Raft. One that is still a member should rather be told to leave, or be declared to
 have left with `lictor force-leave`.
