@@ -82,15 +82,3 @@ def test_the_command_goes_on_until_it_is_stopped(agent: Agent) -> None:
         assert "[INFO]" in line
         one.send_signal(signal.SIGINT)
         assert one.wait(20) == 0
-
-
-def test_figures_come_as_lines_of_json(agent: Agent) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", agent.ports["http"], timeout=30)
-    connection.request("GET", "/v1/agent/metrics/stream")
-    response = connection.getresponse()
-    assert response.status == 200
-    first = json.loads(response.readline())
-    assert set(first) == {"Timestamp", "Gauges", "Points", "Counters", "Samples"}
-    second = json.loads(response.readline())  # Ten seconds later.
-    assert second["Timestamp"] != first["Timestamp"]
-    connection.close()
