@@ -105,6 +105,37 @@ def _same_check(mine: HealthCheck, theirs: HealthCheck | None, whatever_output: 
     ) == msgspec.structs.replace(mine, create_index=0, modify_index=0, service_tags=None, service_name="")
 
 
+class Changes:
+    """What was changed here since the catalog was told: IDs that are to be registered, and that are gone."""
+
+    def __init__(self) -> None:
+        self.services: set[str] = set()
+        self.checks: set[str] = set()
+        self.gone_services: set[str] = set()
+        self.gone_checks: dict[str, str] = {}
+        """By the check's ID, the service that it belonged to."""
+
+    def service(self, service_id: str) -> None:
+        """A service is new, or another than it was."""
+        self.services.add(service_id)
+        self.gone_services.discard(service_id)
+
+    def check(self, check_id: str) -> None:
+        """A check is new, or another than it was."""
+        self.checks.add(check_id)
+        self.gone_checks.pop(check_id, None)
+
+    def no_service(self, service_id: str) -> None:
+        """A service is gone."""
+        self.services.discard(service_id)
+        self.gone_services.add(service_id)
+
+    def no_check(self, check_id: str, service_id: str) -> None:
+        """A check is gone."""
+        self.checks.discard(check_id)
+        self.gone_checks[check_id] = service_id
+
+
 class _Mending:
     """One comparison's calls: what the servers refuse about one thing does not keep the others from them."""
 
@@ -157,6 +188,9 @@ class LocalState:
         self.from_files: set[str] = set()
         """The services that configuration files define."""
         self.checks_from_files: set[str] = set()
+        self._changes = Changes()
+        self._compare = True
+        """Whether the next sync reads the catalog: the first, one after a failure, and one from time to time."""
         self._dirty = asyncio.Event()
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -167,6 +201,8 @@ class LocalState:
 
     def put_service(self, service: NodeService, persist: bool = True) -> None:
         """Add or replace a service."""
+        if self.services.get(service.id) != service:
+            self._changes.service(service.id)
         self.registered[service.id] = self.services[service.id] = service
         if persist:
             self.persisted.write_service(service)
@@ -176,6 +212,7 @@ class LocalState:
         """Remove a service; its checks are removed one by one."""
         del self.services[service_id], self.registered[service_id]
         self._held.discard(service_id)
+        self._changes.no_service(service_id)
         self.persisted.erase("services", service_id)
         self._touch(service_id)
 
@@ -183,6 +220,7 @@ class LocalState:
         """Show and sync a registered service in another form, which is not kept on disk."""
         if service.id in self.registered and self.services[service.id] != service:
             self.services[service.id] = service
+            self._changes.service(service.id)
             self._touch(service.id)
 
     def hold(self, service_id: str) -> None:
@@ -197,15 +235,21 @@ class LocalState:
         """The catalog may know a service."""
         if service_id in self._held:
             self._held.discard(service_id)
+            self._changes.service(service_id)
+            for check in self.checks_of(service_id):
+                self._changes.check(check.check_id)
             self._dirty.set()
 
     def replace_node(self, node: Node) -> None:
         """Show this node in another way from now on."""
         self.node = node
+        self._compare = True
         self._touch("")
 
     def put_check(self, check: HealthCheck, definition: CheckType | None, persist: bool = True) -> None:
         """Add or replace a check."""
+        if self.checks.get(check.check_id) != check:
+            self._changes.check(check.check_id)
         self.checks[check.check_id] = check
         if definition is not None:
             self.definitions[check.check_id] = definition
@@ -217,6 +261,7 @@ class LocalState:
         """Remove a check."""
         check = self.checks.pop(check_id)
         self.definitions.pop(check_id, None)
+        self._changes.no_check(check_id, check.service_id)
         self._keep_output(check_id)
         self.persisted.erase("checks", check_id)
         self.persisted.erase("checks/state", check_id)
@@ -230,9 +275,10 @@ class LocalState:
         self.checks[check_id] = msgspec.structs.replace(check, status=status, output=output)
         if check.status != status:
             self._keep_output(check_id)
+            self._changes.check(check_id)
             self._touch(check.service_id)
         elif self.output_interval <= 0:
-            self._dirty.set()
+            self._tell_output(check_id)
         elif check_id not in self._waiting_outputs:
             seconds = self.output_interval * (0.5 + random.random())
             loop = asyncio.get_running_loop()
@@ -240,6 +286,7 @@ class LocalState:
 
     def _tell_output(self, check_id: str) -> None:
         self._keep_output(check_id)
+        self._changes.check(check_id)
         self._dirty.set()
 
     def _keep_output(self, check_id: str) -> None:
@@ -283,26 +330,53 @@ class LocalState:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        compared = loop.time()
         while True:
             try:
-                async with asyncio.timeout(SYNC_INTERVAL):
+                async with asyncio.timeout_at(compared + SYNC_INTERVAL):
                     await self._dirty.wait()
             except TimeoutError:
-                pass
+                self._compare = True
             self._dirty.clear()
             try:
-                await self.sync()
+                if self._compare or loop.time() > compared + SYNC_INTERVAL:
+                    await self.sync()
+                    compared = loop.time()
+                else:
+                    await self.sync_changes()
                 self.synced.set()
+                continue
             except RpcError as error:
                 log.warning("Syncing with the catalog failed: %s", error.text)
-                self._dirty.set()
-                await asyncio.sleep(RETRY_INTERVAL)
             except Exception:
                 log.exception("Syncing with the catalog failed")
-                await asyncio.sleep(RETRY_INTERVAL)
+            self._compare = True
+            self._dirty.set()
+            await asyncio.sleep(RETRY_INTERVAL)
+
+    async def sync_changes(self) -> None:
+        """Tell the catalog what was changed here, without looking at what it has. Raises RpcError."""
+        changes, self._changes = self._changes, Changes()
+        if any(self.services[one].enable_tag_override for one in changes.services if one in self.services):
+            await self.sync()  # Their tags are the catalog's.
+            return
+        mend = _Mending()
+        for service_id in changes.gone_services:
+            await mend.one(f"service={service_id}", self._deregister(service_id=service_id))
+        for check_id, service_id in changes.gone_checks.items():
+            if service_id not in changes.gone_services:
+                await mend.one(f"check={check_id}", self._deregister(check_id=check_id))
+        to_tell: dict[str, list[HealthCheck]] = {}
+        for check_id in changes.checks:
+            if check_id in self.checks:
+                to_tell.setdefault(self.checks[check_id].service_id, []).append(self.checks[check_id])
+        await self._tell(mend, changes.services, to_tell, False)
+        mend.finish()
 
     async def sync(self) -> None:
         """Compare with the catalog once and mend what differs. Raises RpcError."""
+        self._changes = Changes()
         request = NodeSpecificRequest(node=self.node.node, datacenter=self.node.datacenter)
         listed = await self._caller.call("Catalog.NodeServiceList", request)
         assert isinstance(listed, IndexedNodeServiceList)
@@ -333,25 +407,32 @@ class LocalState:
                 to_tell.setdefault(self.checks[check_id].service_id, []).append(self.checks[check_id])
         for service_id in todo.register_services:
             service = self.services.get(service_id)
+            if service is not None and service_id in held and service.enable_tag_override:
+                self.services[service_id] = msgspec.structs.replace(service, tags=held[service_id].tags)
+        await self._tell(mend, todo.register_services, to_tell, update_node)
+        mend.finish()
+        self._compare = False
+
+    async def _tell(
+        self, mend: _Mending, services: Collection[str], checks: dict[str, list[HealthCheck]], update_node: bool
+    ) -> None:
+        """Register services, each with its checks among `checks`, then other checks; the first tells of the node."""
+        for service_id in services:
+            service = self.services.get(service_id)
             if service is None or self.held(service_id):
                 continue
-            if service_id in held and service.enable_tag_override:
-                service = msgspec.structs.replace(service, tags=held[service_id].tags)
-                self.services[service_id] = service
-            checks = to_tell.pop(service_id, [])
-            work = self._register(service, checks, skip=not update_node)
+            work = self._register(service, checks.pop(service_id, []), skip=not update_node)
             if await mend.one(f"service={service_id}", work):
                 update_node = False
                 log.info("Synced service: service=%s", service_id)
-        for service_id, checks in to_tell.items():
-            for check in checks:
+        for service_id, rows in checks.items():
+            for check in rows:
                 if self.held(service_id) or check.check_id not in self.checks:
                     continue
                 work = self._register(None, [check], skip=not update_node)
                 if await mend.one(f"check={check.check_id}", work):
                     update_node = False
                     log.debug("Synced check: check=%s", check.check_id)
-        mend.finish()
 
     async def _register(self, service: NodeService | None, checks: list[HealthCheck], skip: bool) -> None:
         node = self.node
