@@ -25,6 +25,7 @@ from agent.config.load import watched_files
 from agent.config.settings import Config, ConfigError
 from agent.coordinates import report_places
 from agent.definitions import DefinitionError
+from agent.dns.cached import CachingCaller
 from agent.dns.server import DnsServer
 from agent.events import Events
 from agent.http.server import HttpServer
@@ -305,9 +306,9 @@ class Agent:
 
     async def _start_dns(self) -> None:
         config = self.config
-        caller: Caller = self.delegate
+        caller: Caller = CachingCaller(self.delegate, self.cache, lambda: self.config.dns)
         if config.translate_wan_addrs:
-            caller = TranslatingCaller(self.delegate, config.datacenter)
+            caller = TranslatingCaller(caller, config.datacenter)
         self.dns = DnsServer(caller, config)
         try:
             await self.dns.start()
