@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import fcntl
 import logging
 import os
@@ -17,6 +16,7 @@ from typing import Any
 import msgspec
 
 from agent import lifecycle, reloading, remote_exec
+from agent.auto_encrypt import AgentCertificate, Encryption, follow_roots
 from agent.cache import Cache
 from agent.central import CentralDefaults
 from agent.checks.runner import CheckRunner
@@ -25,7 +25,6 @@ from agent.config.load import watched_files
 from agent.config.settings import Config, ConfigError
 from agent.coordinates import report_places
 from agent.definitions import DefinitionError
-from agent.dns.cached import CachingCaller
 from agent.dns.server import DnsServer
 from agent.events import Events
 from agent.http.server import HttpServer
@@ -33,6 +32,7 @@ from agent.joining import Plan, join_pool
 from agent.leaf import LeafCertificates
 from agent.local import LocalState
 from agent.metric_sources import agent_gauges, count_gossip, count_joined
+from agent.process import raise_open_files, settle
 from agent.proxy_state import ProxyStates
 from agent.registrations import Registrations
 from agent.remote_exec import RemoteExec
@@ -45,6 +45,7 @@ from gossip.core import UserEvent
 from gossip.driver import Event as GossipEvent
 from gossip.keyring import KeyringError
 from model.errors import RpcError
+from model.goerrors import go_text, system_text
 from model.gojson import JsonError
 from model.structs.catalog import Node
 from model.structs.config_rpc import ConfigEntryQuery, ConfigEntryRequest, kind_of
@@ -89,6 +90,8 @@ class Agent:
         self.watches: Watches
         self.telemetry: TelemetryDriver
         self.security = Security()
+        self.encryption = Encryption(self)
+        self._certificate: AgentCertificate | None = None
         self.http: HttpServer
         self.dns: Any = None
 
@@ -101,6 +104,9 @@ class Agent:
             self.security.rules = rpc_rules(self.config)
             check_tls_for_checks(self.config)
             self.delegate = self._make_delegate()
+            if self.config.auto_encrypt.tls:
+                self._certificate = AgentCertificate(self.config, self.delegate.dialer, self.encryption.take)
+                await self._certificate.obtain()
             await self._start_delegate()
             self._build()
             await self.telemetry.start()
@@ -113,7 +119,7 @@ class Agent:
             raise StartError(str(error)) from None
         except (CorruptLog, RaftError, KeyringError, OSError) as error:
             await self.stop()
-            raise StartError(f"failed to start: {error}") from None
+            raise StartError(f"failed to start: {go_text(error)}") from None
         try:
             self.registrations.load()
         except (DefinitionError, JsonError) as error:
@@ -126,6 +132,10 @@ class Agent:
         if self._data is not None and self.config.server:
             self._spawn(self._note_alive(self._data))
         self._spawn(self.registrations.reap())
+        if self._certificate is not None:
+            self._spawn(self._certificate.keep(self.delegate, self.leafs))
+        if self.config.auto_encrypt.allow_tls:
+            self._spawn(follow_roots(self.leafs, self.encryption.take))
         self._join()
         if not self.config.disable_coordinates:
             delegate = self.delegate
@@ -156,7 +166,7 @@ class Agent:
         except BlockingIOError:
             raise StartError(f"data_dir {self._data} is in use by another agent") from None
         except OSError as error:
-            raise StartError(f"data_dir {self._data}: {error.strerror}") from None
+            raise StartError(f"data_dir {self._data}: {go_text(error)}") from None
         problem = lifecycle.offline_too_long(self._data, self.config.server_rejoin_age_max)
         if self.config.server and problem:
             raise StartError(problem)
@@ -283,7 +293,7 @@ class Agent:
 
     async def _open_ports(self) -> None:
         config = self.config
-        self._apply_limits(config, https_context(config))
+        self.apply_limits(config, https_context(config, self.encryption.given))
         doors = [("HTTP", address, config.ports.http, False) for address in config.http_addrs]
         doors += [("HTTPS", address, config.ports.https, True) for address in config.https_addrs]
         for what, address, port, secure in doors:
@@ -297,19 +307,20 @@ class Agent:
         if config.ports.dns >= 0:
             await self._start_dns()
 
-    def _apply_limits(self, config: Config, https: ssl.SSLContext | None) -> None:
+    def apply_limits(self, config: Config, https: ssl.SSLContext | None) -> None:
         """Let new connections have these limits and this certificate."""
         limits = config.limits
         self.security.handshake_timeout = limits.rpc_handshake_timeout
+        self.encryption.offer()
         self.delegate.limit(limits.rpc_max_conns_per_client, limits.rpc_client_timeout)
         self.http.apply(limits, https)
 
     async def _start_dns(self) -> None:
         config = self.config
-        caller: Caller = CachingCaller(self.delegate, self.cache, lambda: self.config.dns)
+        caller: Caller = self.delegate
         if config.translate_wan_addrs:
-            caller = TranslatingCaller(caller, config.datacenter)
-        self.dns = DnsServer(caller, config)
+            caller = TranslatingCaller(self.delegate, config.datacenter)
+        self.dns = DnsServer(caller, config, self.cache)
         try:
             await self.dns.start()
         except OSError as error:
@@ -455,7 +466,7 @@ class Agent:
         """Hand the new configuration to the parts that were told the old one (`before`)."""
         config = self.config
         self.security.rules = rules
-        self._apply_limits(config, https)
+        self.apply_limits(config, https)
         self.cache.limit = config.cache_limit
         self.telemetry.reload(config.telemetry)
         self.watches.reload(config.watches)
@@ -470,16 +481,13 @@ class Agent:
 
 
 def _port_text(error: OSError, what: str, where: str) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"failed to start {what}: listen on {where}: address already in use"
-    if error.errno == errno.EACCES:
-        return f"failed to start {what}: listen on {where}: permission denied"
-    return f"failed to start {what} on {where}: {error.strerror or error}"
+    return f"failed to start {what}: listen on {where}: {system_text(error)}"
 
 
 async def run_agent(config: Config, warnings: list[str], argv: list[str]) -> int:
     """Start an agent, serve, stop; returns the exit code. Prints one line and returns 1 when it cannot start."""
     random.seed()
+    raise_open_files()
     agent = Agent(config, argv)
     for warning in warnings:
         log.warning("%s", warning)
@@ -489,5 +497,6 @@ async def run_agent(config: Config, warnings: list[str], argv: list[str]) -> int
         log.error("%s", error)
         print(f"==> {error}", flush=True)
         return 1
+    settle()
     log.info("Consul agent running!")
     return await agent.run()

@@ -44,8 +44,8 @@ async def reload(agent: "Agent") -> str:
     before = agent.config
     config = taken_over(before, fresh)
     try:
-        rules = rpc_rules(config)
-        https = https_context(config) if config.ports.https > 0 else None
+        rules = rpc_rules(config, agent.encryption.given)
+        https = https_context(config, agent.encryption.given)
         check_tls_for_checks(config)
     except ConfigError as error:
         return str(error)

@@ -31,6 +31,8 @@ log = logging.getLogger("lictor.fsm")
 
 MAX_RECORD = 512 << 20
 """Bytes that one record of a snapshot may take."""
+MAX_INDEX = 1 << 62
+"""Above all indexes that a restored state may have: further ones follow them."""
 _CHUNK = 32 << 10
 """Bytes of a snapshot that are written at a time."""
 _TIMES = {
@@ -238,7 +240,7 @@ def load(store: Store, source: BinaryIO) -> dict[str, Any]:
     )
     header: dict[str, Any] = _next(unpacker, "its header")
     numbers = [header.get(name, 0) for name in ("LastIndex", "IndexOffset")] if isinstance(header, dict) else [""]
-    if not all(isinstance(number, int) and number >= 0 for number in numbers):
+    if not all(isinstance(number, int) and 0 <= number < MAX_INDEX for number in numbers):
         raise ValueError("the snapshot does not begin with a header")
     records: dict[int, Record] = {
         int(record.kind): record for part in store.parts for record in part.records()
@@ -268,6 +270,8 @@ def load(store: Store, source: BinaryIO) -> dict[str, Any]:
     store.gateways.rebuild()
     for entry in indexes:
         store.indexes.set(entry.value, entry.key)
+    if store.indexes.highest() >= MAX_INDEX:
+        raise ValueError("an index is out of range")
     store.catalog.connect_floor = store.indexes.get("services", "nodes", "checks")
     store.journal.finish()
     return header

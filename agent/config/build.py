@@ -8,6 +8,7 @@ from typing import Any
 
 from agent.config import sections
 from agent.config.addresses import ANY, address_of, address_to_advertise, addresses_of, places_of, rendered
+from agent.config.ca import ca_settings
 from agent.config.check import check_config
 from agent.config.deprecated import replaced
 from agent.config.gossip import gossip_config
@@ -18,7 +19,7 @@ from agent.config.metrics_proxy import metrics_proxy_of
 from agent.config.reader import Reader
 from agent.config.settings import Config, ConfigError, DnsConfig, HttpConfig, Ports, Soa
 from agent.config.template import is_template
-from agent.config.tls import tls_settings
+from agent.config.tls import auto_encrypt, tls_settings
 from model.durations import SECOND
 from model.structs.operator import DEFAULT_AUTOPILOT, AutopilotConfig
 
@@ -105,6 +106,7 @@ def build(read: Reader, dev: bool) -> Config:
         dns=_dns(read.section("dns_config")),
         http=_http(read.section("http_config")),
         tls=tls_settings(read.values),
+        auto_encrypt=auto_encrypt(read.section("auto_encrypt"), server),
         enable_agent_tls_for_checks=read.flag("enable_agent_tls_for_checks"),
         limits=connection_limits(limits),
         unix_sockets=unix_sockets(read.section("unix_sockets")),
@@ -164,7 +166,7 @@ def _ui_path(text: str) -> str:
 def _ca_config(connect: Reader) -> dict[str, Any]:
     """The configuration that the CA begins with."""
     connect.one_of("ca_provider", ("", "consul"), "consul")
-    return connect.mapping("ca_config")
+    return ca_settings(connect.mapping("ca_config"))
 
 
 def _rejoin_age(read: Reader) -> float:

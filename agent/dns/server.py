@@ -6,6 +6,7 @@ import logging
 import time
 from typing import Any
 
+from agent.cache import Cache
 from agent.config.settings import Config
 from agent.dns.answer import Resolver
 from model.metrics import METRICS
@@ -24,8 +25,8 @@ MAX_PENDING = 2048
 class DnsServer:
     """Serves DNS on the configured addresses."""
 
-    def __init__(self, caller: Caller, config: Config) -> None:
-        self.resolver = Resolver(caller, config)
+    def __init__(self, caller: Caller, config: Config, cache: Cache | None = None) -> None:
+        self.resolver = Resolver(caller, config, cache)
         self._config = config
         self._udp: list[asyncio.DatagramTransport] = []
         self._tcp: list[asyncio.Server] = []

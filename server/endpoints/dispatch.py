@@ -14,8 +14,8 @@ from server.endpoints.query import run_read
 from server.raft.errors import NotLeader, RaftError
 
 ENDPOINTS = (
-    *("catalog", "config_entries", "connect_ca", "coordinate", "discovery_chain", "health", "intentions", "internal"),
-    *("keyring", "kvs", "operator", "prepared_query", "session", "status", "topology", "txn"),
+    *("auto_encrypt", "catalog", "config_entries", "connect_ca", "coordinate", "discovery_chain", "health"),
+    *("intentions", "internal", "keyring", "kvs", "operator", "prepared_query", "session", "status", "topology", "txn"),
 )
 """The modules of this package whose import registers endpoints."""
 CONNECT_DISABLED = "Connect must be enabled in order to use this endpoint"
