@@ -17,6 +17,7 @@ from gossip.options import PoolOptions
 from model.codec import Wire
 from model.commands import CommandType, command
 from model.errors import NO_LEADER, NO_PATH_TO_DATACENTER, RpcError
+from model.metrics import METRICS
 from model.structs.coordinate import Coordinate
 from model.structs.operator import DEFAULT_AUTOPILOT, AutopilotConfig, SnapshotRequest, SnapshotResponse
 from rpc import snapshot_stream
@@ -25,7 +26,7 @@ from rpc.listener import Listener
 from rpc.pool import Pool
 from rpc.security import Security
 from server.endpoints import snapshot
-from server.endpoints.context import Limits, ServerMember
+from server.endpoints.context import Limits, ServerMember, SignOffer
 from server.endpoints.dispatch import dispatch
 from server.fsm import Fsm
 from server.leader.autopilot import Autopilot
@@ -44,6 +45,8 @@ from server.raft.transport import Transport
 from server.wide import WideConfig, WidePool
 
 log = logging.getLogger("lictor.server")
+
+_CALLS = METRICS.counter("client.rpc")
 
 
 class SnapshotTiming(NamedTuple):
@@ -118,7 +121,10 @@ class Server(Pools):
         self.coordinate_updates: dict[tuple[str, str], Coordinate] = {}
         self.ca = CertificateAuthority(config.datacenter, lambda: self.fsm.store, self._apply, self.uuid)
         self.ca.initial_config = config.ca_config
-        self.dialer = Dialer(config.bind if config.bind.startswith("127.") else "", config.security)
+        self.auto_encrypt: SignOffer | None = None
+        self.dialer = Dialer(
+            config.bind if config.bind.startswith("127.") else "", config.security, self.other_datacenter
+        )
         self.pool = Pool(self.dialer)
         self.listener = Listener(self._remote_call, self._raft_connection, self.snapshot, config.security)
         self.rpc_port = config.rpc_port
@@ -380,6 +386,7 @@ class Server(Pools):
 
     async def call(self, method: str, args: Wire) -> Any:
         """Answer a call or pass it on to the leader. Raises RpcError."""
+        _CALLS.add()
         return await dispatch(self, method, args)
 
     async def _remote_call(self, method: str, args: Any) -> Any:

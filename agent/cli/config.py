@@ -7,6 +7,7 @@ from typing import Any
 
 from agent.cli.client import Api, Problem
 from agent.cli.flags import Flags, fail
+from model.goerrors import go_text
 
 MAX_INPUT = 1 << 24
 """Bytes of an entry's file at most."""
@@ -22,7 +23,7 @@ def _parse(name: str) -> dict[str, Any]:
             raise Problem(f"Failed to load {name}: it is larger than {MAX_INPUT} bytes")
         return parse_hcl(raw.decode())
     except (OSError, ValueError, RecursionError, HclError) as error:
-        raise Problem(f"Failed to load {name}: {error}") from None
+        raise Problem(f"Failed to load {name}: {go_text(error)}") from None
 
 
 _ONLY_NAMES = {"mesh": "mesh", "proxy-defaults": "global"}

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from agent.cli.flags import fail
+from model.goerrors import go_text
 
 SCRIPTS = {
     "bash": r"""# Completion of lictor for bash: source <(lictor completion bash)
@@ -60,7 +61,7 @@ def install(words: list[str]) -> int:
     try:
         changed = _install(home, program) if name == FLAGS[0] else _uninstall(home, program)
     except OSError as error:
-        return fail(f"Error: {error.filename}: {error.strerror}")
+        return fail(f"Error: {go_text(error)}")
     if isinstance(changed, str):
         return fail(f"Error: {changed}")
     what = "New shells complete lictor" if name == FLAGS[0] else "New shells do not complete lictor any more"

@@ -7,6 +7,7 @@ import socket
 
 from agent.config import sections
 from agent.config.addresses import ANY, address_of, address_to_advertise, addresses_of, places_of, rendered
+from agent.config.ca import ca_settings
 from agent.config.check import check_config
 from agent.config.deprecated import replaced
 from agent.config.gossip import gossip_config
@@ -17,7 +18,7 @@ from agent.config.metrics_proxy import metrics_proxy_of
 from agent.config.reader import Reader
 from agent.config.settings import Config, ConfigError, DnsConfig, HttpConfig, Ports, Soa
 from agent.config.template import is_template
-from agent.config.tls import tls_settings
+from agent.config.tls import auto_encrypt, tls_settings
 from model.durations import SECOND
 from model.structs.operator import DEFAULT_AUTOPILOT, AutopilotConfig
 
@@ -104,6 +105,7 @@ def build(read: Reader, dev: bool) -> Config:
         dns=_dns(read.section("dns_config")),
         http=_http(read.section("http_config")),
         tls=tls_settings(read.values),
+        auto_encrypt=auto_encrypt(read.section("auto_encrypt"), server),
         enable_agent_tls_for_checks=read.flag("enable_agent_tls_for_checks"),
         limits=connection_limits(limits),
         unix_sockets=unix_sockets(read.section("unix_sockets")),
@@ -115,7 +117,7 @@ def build(read: Reader, dev: bool) -> Config:
         rpc_hold_timeout=performance.seconds("rpc_hold_timeout", 7.0),
         disable_coordinates=read.flag("disable_coordinates"),
         connect_enabled=connect.flag("enabled", True),
-        ca_config=connect.mapping("ca_config"),
+        ca_config=ca_settings(connect.mapping("ca_config")),
         config_entries=read.stanzas("config_entries"),
         services=read.stanzas("services"),
         checks=read.stanzas("checks"),

@@ -4,10 +4,12 @@ import ipaddress
 import logging
 import random
 import time
+from typing import Any
 
 import msgspec
 from dnslib import QTYPE, RCODE, RR
 
+from agent.cache import Cache, Wanted
 from agent.config.settings import Config
 from agent.dns import names, records, recursors, sizes, wire
 from agent.dns.wire import Labels, Question, Reply, labels_of, text_of
@@ -23,6 +25,10 @@ log = logging.getLogger("lictor.agent.dns")
 MAX_ALIASES = 3
 """How many names are followed from one to the next."""
 _FOLLOWED = (QTYPE.A, QTYPE.AAAA, QTYPE.CNAME)
+
+
+class _OfCache(RpcError):
+    """The cache could not ask. What is wrong with the question is then no longer told apart."""
 
 
 class _Lookup:
@@ -47,8 +53,9 @@ class _Lookup:
 class Resolver:
     """Answers questions for the agent's domain; others go to the recursors."""
 
-    def __init__(self, caller: Caller, config: Config) -> None:
+    def __init__(self, caller: Caller, config: Config, cache: Cache | None = None) -> None:
         self._caller = caller
+        self._cache = cache
         self.config = config
 
     async def respond(self, packet: bytes, udp: bool, client: str) -> bytes | None:
@@ -69,7 +76,7 @@ class Resolver:
         except RpcError as error:
             log.warning("cannot answer %s: %s", question.text, error.text)
             foreign = None
-            unknown = error.has(NO_PATH_TO_DATACENTER)
+            unknown = error.has(NO_PATH_TO_DATACENTER) and not isinstance(error, _OfCache)
             reply.answers, reply.additional, reply.authority = [], [], []
             reply.rcode = RCODE.NXDOMAIN if unknown else RCODE.SERVFAIL
             if unknown:
@@ -244,17 +251,31 @@ class Resolver:
             datacenter=datacenter,
             allow_stale=dns.allow_stale,
         )
+        if dns.use_cache and self._cache is not None:
+            found = await self._cached("Health.ServiceNodes", args)
+            return [row for row in found.nodes or () if self._healthy(row)]
         answer = await self._caller.call("Health.ServiceNodes", args)
         if dns.allow_stale and answer.last_contact > dns.max_stale * SECOND:
             fresh = msgspec.structs.replace(args, allow_stale=False)
             answer = await self._caller.call("Health.ServiceNodes", fresh)
-        found = []
-        for instance in answer.nodes or ():
-            statuses = {check.status for check in instance.checks or ()}
-            if "critical" in statuses or (dns.only_passing and statuses - {"passing"}):
-                continue
-            found.append(instance)
-        return found
+        return [row for row in answer.nodes or () if self._healthy(row)]
+
+    def _healthy(self, instance: CheckServiceNode) -> bool:
+        statuses = {check.status for check in instance.checks or ()}
+        return "critical" not in statuses and not (self.config.dns.only_passing and statuses - {"passing"})
+
+    async def _cached(self, method: str, args: ServiceSpecificRequest | PreparedQueryExecuteRequest) -> Any:
+        """An answer from the agent's cache. Raises _OfCache when it is not there and cannot be had."""
+        assert self._cache is not None
+        config = self.config
+        try:
+            if isinstance(args, ServiceSpecificRequest):
+                answer = await self._cache.fresh(method, args, config.default_query_time, config.max_query_time)
+            else:
+                answer = await self._cache.plain(method, args, Wanted(config.dns.cache_max_age or None))
+        except RpcError as error:
+            raise _OfCache(error.text) from None
+        return answer.reply
 
     def _service_ttl(self, name: str) -> int:
         table = self.config.dns.service_ttl
@@ -274,7 +295,10 @@ class Resolver:
             source=QuerySource(ip=ask.client),
         )
         try:
-            answer = await self._caller.call("PreparedQuery.Execute", args)
+            if config.dns.use_cache and self._cache is not None:
+                answer = await self._cached("PreparedQuery.Execute", args)
+            else:
+                answer = await self._caller.call("PreparedQuery.Execute", args)
         except RpcError as error:
             if not error.has("Query not found"):
                 raise

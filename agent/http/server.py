@@ -10,6 +10,7 @@ import ipaddress
 import logging
 import posixpath
 import ssl
+import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
@@ -32,6 +33,7 @@ from agent.http import (
     internal,
     keyring,
     kv,
+    metrics,
     metrics_proxy,
     monitor,
     openapi,
@@ -43,6 +45,7 @@ from agent.http import (
 from agent.http.clients import Clients, accepts_gzip
 from agent.http.front import Doors, Incoming, Outgoing
 from agent.http.listening import Listening
+from agent.http.measured import MeasuredRoutes
 from agent.http.routing import JSON, ROUTES, TEXT, ApiRequest, ApiResponse, HttpError, missing_slash_paths
 from model.errors import ACL_NOT_FOUND, PERMISSION_DENIED, RATE_LIMITED, RpcError
 from model.gojson import encode_json
@@ -55,8 +58,8 @@ log = logging.getLogger("lictor.agent.http")
 
 MODULES = (
     *(agent_checks, agent_health, agent_self, agent_services, catalog, config_entries, connect, disabled),
-    *(discovery_chain, events, intentions, internal, keyring, kv, metrics_proxy, monitor, openapi, operator, query),
-    *(session, snapshot),
+    *(discovery_chain, events, intentions, internal, keyring, kv, metrics, metrics_proxy, monitor, openapi, operator),
+    *(query, session, snapshot),
 )
 NOT_FOUND_API = "Invalid URL path: not a recognized HTTP API endpoint\n"
 _NOT_FOUND_API_BODY = NOT_FOUND_API.encode()
@@ -89,6 +92,7 @@ class HttpServer:
         self._listening = Listening(self._doors, agent.config.unix_sockets)
         self._context: ssl.SSLContext | None = None
         self._redirects = missing_slash_paths(ROUTES)
+        self._measured = MeasuredRoutes(agent.config.node_name)
         http = agent.config.http
         self._blocked = tuple(http.block_endpoints)
         self._networks = [ipaddress.ip_network(text, strict=False) for text in http.allow_write_http_from]
@@ -241,10 +245,19 @@ class HttpServer:
         api.rest = rest
         if path.startswith(_WITHOUT_NAMESPACES) and path != "/v1/catalog/datacenters":
             _refuse_enterprise(api)
-        result = await handler(api)
-        if isinstance(result, ApiResponse):
+        measured = self._measured.of(route.path, request.method)
+        began = time.perf_counter()
+        try:
+            result = await handler(api)
+            if not isinstance(result, ApiResponse):
+                result = ApiResponse(encode_json(result, api.pretty), 200, JSON)
+            measured.succeeded()
             return result
-        return ApiResponse(encode_json(result, api.pretty), 200, JSON)
+        except RpcError:
+            measured.refused()
+            raise
+        finally:
+            measured.took(time.perf_counter() - began)
 
     def _may_write(self, request: Incoming) -> bool:
         try:

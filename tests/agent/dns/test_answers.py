@@ -3,6 +3,7 @@
 import socket
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -176,3 +177,17 @@ def test_names_that_cannot_be_written_do_no_harm(agent: Agent) -> None:
         for kind in ("SRV", "A"):
             assert ask(agent, f"{name}.service.consul", kind).header.rcode == 0
     assert ask(agent, "9.0.2.10.in-addr.arpa", "PTR").header.rcode == RCODE.SERVFAIL
+
+
+def test_answers_from_the_cache(tmp_path: Path) -> None:
+    with dev_agent(tmp_path, dns_config={"use_cache": True, "cache_max_age": "1h"}) as agent:
+        register(agent, "c1", "10.4.0.1", "cached", Port=1)
+        agent.json("POST", "/v1/query", {"Name": "cached", "Service": {"Service": "cached"}})
+        for zone in ("service", "query"):
+            assert [str(row.rdata) for row in ask(agent, f"cached.{zone}.consul").rr] == ["10.4.0.1"]
+            assert RCODE.get(ask(agent, f"cached.{zone}.dc9.consul").header.rcode) == "SERVFAIL"
+        register(agent, "c2", "10.4.0.2", "cached", Port=1)
+        agent.until(lambda: len(ask(agent, "cached.service.consul").rr) == 2)  # It is kept up in the background.
+        assert len(ask(agent, "cached.query.consul").rr) == 1  # It is kept for an hour.
+        assert RCODE.get(ask(agent, "none.query.consul").header.rcode) == "NXDOMAIN"
+        assert RCODE.get(ask(agent, "c1.node.dc9.consul").header.rcode) == "NXDOMAIN"
