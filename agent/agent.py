@@ -32,6 +32,7 @@ from agent.joining import Plan, join_pool
 from agent.leaf import LeafCertificates
 from agent.local import LocalState
 from agent.metric_sources import agent_gauges, count_gossip, count_joined
+from agent.process import raise_open_files, settle
 from agent.proxy_state import ProxyStates
 from agent.registrations import Registrations
 from agent.remote_exec import RemoteExec
@@ -481,6 +482,7 @@ def _port_text(error: OSError, what: str, where: str) -> str:
 async def run_agent(config: Config, warnings: list[str], argv: list[str]) -> int:
     """Start an agent, serve, stop; returns the exit code. Prints one line and returns 1 when it cannot start."""
     random.seed()
+    raise_open_files()
     agent = Agent(config, argv)
     for warning in warnings:
         log.warning("%s", warning)
@@ -490,5 +492,6 @@ async def run_agent(config: Config, warnings: list[str], argv: list[str]) -> int
         log.error("%s", error)
         print(f"==> {error}", flush=True)
         return 1
+    settle()
     log.info("Consul agent running!")
     return await agent.run()
