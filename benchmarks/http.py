@@ -49,7 +49,7 @@ READS = (
     Row("catalog/services", Workload(path="/v1/catalog/services"), 16, 74, TENTH),
 )
 NODES = Row("catalog/nodes of 5,000", Workload(path="/v1/catalog/nodes"), 16, 3030, TENTH)
-PUT = Workload("PUT", "/v1/kv/bench", "x" * 90 + "%d")
+PUT = Workload("PUT", "/v1/kv/bench", "x" * 90 + "%n")
 WRITES = (
     Row("KV put, 64 connections", PUT, 64, 112, BELOW),
     Row("KV put, 1 connection", PUT, 1, 525, BELOW),
@@ -59,7 +59,7 @@ REGISTER = Row(
     Workload(
         "PUT",
         "/v1/agent/service/register",
-        '{"Name": "service", "ID": "service-%d", "Port": 80, "Check": {"TTL": "60m"}}',
+        '{"Name": "service", "ID": "service-%d", "Port": 80, "Meta": {"n": "%n"}, "Check": {"TTL": "60m"}}',
         modulus=200,
     ),
     16,

@@ -11,8 +11,8 @@ from benchmarks.workload import Workload
 
 
 def test_a_workload_makes_each_request_another() -> None:
-    work = Workload("PUT", "/v1/kv/a%d", '{"x": %d}', modulus=10)
-    assert work.request(13) == b'PUT /v1/kv/a3 HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 8\r\n\r\n{"x": 3}'
+    work = Workload("PUT", "/v1/kv/a%d", '{"x": %n}', modulus=10)
+    assert work.request(13) == b'PUT /v1/kv/a3 HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n{"x": 13}'
     assert work.request(4) != work.request(5)
     script = work.script(7)
     assert "local c, m = 7, 10" in script and "[==[/v1/kv/a]==]..string.format('%d', n % m)" in script
