@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import fcntl
 import logging
 import os
@@ -16,11 +15,13 @@ from typing import Any
 
 import msgspec
 
-from agent import remote_exec
+from agent import lifecycle, reloading, remote_exec
+from agent.auto_encrypt import AgentCertificate, Encryption, follow_roots
 from agent.cache import Cache
 from agent.central import CentralDefaults
 from agent.checks.runner import CheckRunner
 from agent.client import Client, ClientConfig
+from agent.config.load import watched_files
 from agent.config.settings import Config, ConfigError
 from agent.coordinates import report_places
 from agent.definitions import DefinitionError
@@ -30,26 +31,28 @@ from agent.http.server import HttpServer
 from agent.joining import Plan, join_pool
 from agent.leaf import LeafCertificates
 from agent.local import LocalState
-from agent.logs import LEVELS, set_level
+from agent.metric_sources import agent_gauges, count_gossip, count_joined
 from agent.process import raise_open_files, settle
 from agent.proxy_state import ProxyStates
-from agent.registrations import RELOADED as RELOADED_FOR_CHECKS
 from agent.registrations import Registrations
 from agent.remote_exec import RemoteExec
+from agent.telemetry import TelemetryDriver
 from agent.tls import check_tls_for_checks, https_context, rpc_rules
 from agent.version import CONSUL_VERSION
+from agent.watches import Watches
 from gossip.core import UserEvent
 from gossip.driver import Event as GossipEvent
 from gossip.keyring import KeyringError
 from model.errors import RpcError
+from model.goerrors import go_text, system_text
 from model.gojson import JsonError
 from model.structs.catalog import Node
 from model.structs.config_rpc import ConfigEntryQuery, ConfigEntryRequest, kind_of
 from model.weak_decode import WeakError
-from rpc.security import Security
+from rpc.security import Rules, Security
 from server.endpoints.context import Limits
 from server.raft.errors import CorruptLog, RaftError
-from server.server import Server, ServerConfig
+from server.server import Server, ServerConfig, SnapshotTiming
 
 log = logging.getLogger("lictor.agent")
 
@@ -66,6 +69,7 @@ class Agent:
     def __init__(self, config: Config, argv: list[str] | None = None) -> None:
         self.config = config
         self.argv = argv or []
+        self._files_read = reloading.signature(self.reload_files()) if config.auto_reload_config else frozenset()
         self.node_id = ""
         self._data = Path(config.data_dir) if config.data_dir and not config.dev else None
         self._lock: int | None = None
@@ -81,7 +85,11 @@ class Agent:
         self.proxies: ProxyStates
         self.cache: Cache
         self.events: Events
+        self.watches: Watches
+        self.telemetry: TelemetryDriver
         self.security = Security()
+        self.encryption = Encryption(self)
+        self._certificate: AgentCertificate | None = None
         self.http: HttpServer
         self.dns: Any = None
 
@@ -94,8 +102,12 @@ class Agent:
             self.security.rules = rpc_rules(self.config)
             check_tls_for_checks(self.config)
             self.delegate = self._make_delegate()
+            if self.config.auto_encrypt.tls:
+                self._certificate = AgentCertificate(self.config, self.delegate.dialer, self.encryption.take)
+                await self._certificate.obtain()
             await self._start_delegate()
             self._build()
+            await self.telemetry.start()
             await self._open_ports()
         except StartError:
             await self.stop()
@@ -105,14 +117,23 @@ class Agent:
             raise StartError(str(error)) from None
         except (CorruptLog, RaftError, KeyringError, OSError) as error:
             await self.stop()
-            raise StartError(f"failed to start: {error}") from None
+            raise StartError(f"failed to start: {go_text(error)}") from None
         try:
             self.registrations.load()
         except (DefinitionError, JsonError) as error:
             await self.stop()
             raise StartError(f"failed to register a service or check: {error}") from None
         self.local.start()
+        self.watches.reload(self.config.watches)
+        if self.config.auto_reload_config:
+            self._spawn(reloading.reload_on_changes(self.reload_files, self._files_read, self._reload_logged))
+        if self._data is not None and self.config.server:
+            self._spawn(self._note_alive(self._data))
         self._spawn(self.registrations.reap())
+        if self._certificate is not None:
+            self._spawn(self._certificate.keep(self.delegate, self.leafs))
+        if self.config.auto_encrypt.allow_tls:
+            self._spawn(follow_roots(self.leafs, self.encryption.take))
         self._join()
         if not self.config.disable_coordinates:
             delegate = self.delegate
@@ -130,7 +151,9 @@ class Agent:
 
     def _prepare_data_dir(self) -> None:
         """Lock the data directory, and see that it is this node's. Raises StartError."""
-        wanted = self.config.node_id
+        if self.config.pid_file:
+            lifecycle.write_pid(self.config.pid_file)
+        wanted = self.config.node_id or (lifecycle.host_id() if self.config.host_node_id else "")
         if self._data is None:
             self.node_id = wanted or str(uuid.uuid4())
             return
@@ -141,7 +164,10 @@ class Agent:
         except BlockingIOError:
             raise StartError(f"data_dir {self._data} is in use by another agent") from None
         except OSError as error:
-            raise StartError(f"data_dir {self._data}: {error.strerror}") from None
+            raise StartError(f"data_dir {self._data}: {go_text(error)}") from None
+        problem = lifecycle.offline_too_long(self._data, self.config.server_rejoin_age_max)
+        if self.config.server and problem:
+            raise StartError(problem)
         path = self._data / "node-id"
         held = path.read_text().strip().lower() if path.exists() else ""
         if held and wanted and held != wanted:
@@ -177,6 +203,7 @@ class Agent:
                     bootstrap_expect=config.bootstrap_expect,
                     raft_multiplier=config.raft_multiplier,
                     lease_reads=config.lease_reads,
+                    snapshots=SnapshotTiming(*msgspec.structs.astuple(config.raft)),
                     fast=config.dev,
                     limits=Limits(
                         config.default_query_time,
@@ -205,6 +232,8 @@ class Agent:
                 data_dir=self._data,
                 fast=config.dev,
                 hold_timeout=config.rpc_hold_timeout,
+                rate=config.rpc_limit.rate,
+                burst=config.rpc_limit.burst,
                 security=self.security,
             )
         )
@@ -226,24 +255,27 @@ class Agent:
         except OSError as error:
             raise StartError(_port_text(error, "gossip or RPC", self.config.bind_addr)) from None
 
-    def _build(self) -> None:
+    def _node(self) -> Node:
+        """This node as the catalog is to show it."""
         config = self.config
-        address, wide = config.advertise_addr, config.gossip.wan.advertise or config.advertise_addr
-        family, wide_family = ("ipv6" if ":" in one else "ipv4" for one in (address, wide))
-        node = Node(
+        return Node(
             id=self.node_id,
             node=config.node_name,
-            address=address,
+            address=config.advertise_addr,
             datacenter=config.datacenter,
-            tagged_addresses={"lan": address, f"lan_{family}": address, "wan": wide, f"wan_{wide_family}": wide},
+            tagged_addresses=config.tagged_addresses,
             meta={**config.node_meta, "consul-network-segment": ""},
         )
-        self.local = LocalState(self.delegate, node, config.server, self._data, config.check_update_interval)
+
+    def _build(self) -> None:
+        config = self.config
+        self.local = LocalState(self.delegate, self._node(), config.server, self._data, config.check_update_interval)
         self.registrations = Registrations(config, self.local, self.node_id, self.delegate)
         self.checks = self.registrations.checks
         self.leafs = LeafCertificates(self.delegate, config.datacenter)
-        self.cache = Cache(self.delegate.call, time.monotonic)
-        self.central = CentralDefaults(self.delegate, self.local, config.datacenter)
+        self.cache = Cache(self.delegate.call, time.monotonic, config.cache_limit)
+        if config.central_config:
+            self.central = CentralDefaults(self.delegate, self.local, config.datacenter)
         self.proxies = ProxyStates(self.delegate, self.local, self.leafs, config.datacenter)
         self.events = Events(
             config.node_name,
@@ -251,12 +283,15 @@ class Agent:
         )
         commands = RemoteExec(self.delegate.call, config.node_name, config.datacenter, not config.disable_remote_exec)
         self.events.internal[remote_exec.EVENT] = lambda event: self._spawn(commands.handle(event.payload))
+        count_joined(len(self.delegate.members()))
         self.delegate.on_gossip(self._on_gossip)
         self.http = HttpServer(self)
+        self.watches = Watches(self.http.ask)
+        self.telemetry = TelemetryDriver(config.telemetry, lambda metrics: agent_gauges(self, metrics))
 
     async def _open_ports(self) -> None:
         config = self.config
-        self._apply_limits(config, https_context(config))
+        self.apply_limits(config, https_context(config, self.encryption.given))
         doors = [("HTTP", address, config.ports.http, False) for address in config.http_addrs]
         doors += [("HTTPS", address, config.ports.https, True) for address in config.https_addrs]
         for what, address, port, secure in doors:
@@ -270,16 +305,17 @@ class Agent:
         if config.ports.dns >= 0:
             await self._start_dns()
 
-    def _apply_limits(self, config: Config, https: ssl.SSLContext | None) -> None:
+    def apply_limits(self, config: Config, https: ssl.SSLContext | None) -> None:
         """Let new connections have these limits and this certificate."""
         limits = config.limits
         self.security.handshake_timeout = limits.rpc_handshake_timeout
+        self.encryption.offer()
         self.delegate.limit(limits.rpc_max_conns_per_client, limits.rpc_client_timeout)
         self.http.apply(limits, https)
 
     async def _start_dns(self) -> None:
         config = self.config
-        self.dns = DnsServer(self.delegate, config)
+        self.dns = DnsServer(self.delegate, config, self.cache)
         try:
             await self.dns.start()
         except OSError as error:
@@ -294,6 +330,7 @@ class Agent:
             failed.add_done_callback(lambda _: self._stop.set())
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._on_signal, number)
+        loop.add_signal_handler(signal.SIGUSR1, self.telemetry.dump)
         await self._stop.wait()
         code = 0
         if failed is not None and failed.done():
@@ -302,8 +339,8 @@ class Agent:
         elif self._leave_on_stop:
             log.info("Gracefully shutting down agent...")
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(15.0):
-                    await self.delegate.leave()
+                async with asyncio.timeout(15.0 + self.config.leave_drain_time):
+                    await self.leave()
         await self.stop()
         return code
 
@@ -319,6 +356,22 @@ class Agent:
         self._leave_on_stop = graceful
         self._stop.set()
 
+    async def leave(self) -> None:
+        """Leave the cluster. A server with fellows goes on answering for a while, so that clients find them."""
+        alone = len(self.delegate.members()) < 2
+        await self.delegate.leave()
+        if self.delegate.is_server and not alone and self.config.leave_drain_time > 0:
+            log.info("Waiting to drain RPC traffic: drain_time=%gs", self.config.leave_drain_time)
+            await asyncio.sleep(self.config.leave_drain_time)
+
+    async def _note_alive(self, folder: Path) -> None:
+        while True:
+            try:
+                lifecycle.note_alive(folder)
+            except OSError as error:
+                log.error("cannot note that this server is alive: %s", error)
+            await asyncio.sleep(lifecycle.SEEN_EVERY)
+
     def request_stop(self) -> None:
         """Stop soon, without leaving (again)."""
         asyncio.get_running_loop().call_later(0.1, self._stop.set)
@@ -327,10 +380,13 @@ class Agent:
         """Close everything."""
         for task in list(self._tasks):
             task.cancel()
+        if self.config.pid_file:
+            lifecycle.remove_pid(self.config.pid_file)
         if hasattr(self, "proxies"):
             self.proxies.close()
             self.cache.close()
-        parts = [getattr(self, name, None) for name in ("http", "dns", "central", "local", "checks", "delegate")]
+        names = ("watches", "telemetry", "http", "dns", "central", "local", "checks", "delegate")
+        parts = [getattr(self, name, None) for name in names]
         for part in parts:  # What was never started is not there, or has nothing to stop.
             if part is None:
                 continue
@@ -382,6 +438,7 @@ class Agent:
                 log.error("cannot write a configuration entry from the files: %s", error)
 
     def _on_gossip(self, event: GossipEvent) -> None:
+        count_gossip(event)
         if isinstance(event, UserEvent):
             self.events.gossiped(event)
 
@@ -393,47 +450,33 @@ class Agent:
             log.error("Failed to reload config: %s", problem)
 
     async def reload(self) -> str:
-        """Read files and flags again: services, checks, DNS, TLS, limits, log level. Returns a problem or ""."""
-        from agent.config.load import load_config
+        """Read files and flags again and take over what can change while the agent runs. Returns a problem or ""."""
+        return await reloading.reload(self)
 
-        try:
-            config, _ = load_config(self.argv)
-        except ConfigError as error:
-            return str(error)
-        if config.log_level not in LEVELS:
-            return f"log_level: unknown level {config.log_level}"
-        try:
-            rules = rpc_rules(msgspec.structs.replace(self.config, tls=config.tls))
-            https = https_context(msgspec.structs.replace(self.config, tls=config.tls))
-            check_tls_for_checks(msgspec.structs.replace(self.config, tls=config.tls))
-        except ConfigError as error:
-            return str(error)
-        log.info("Reloading configuration...")
-        try:
-            self.registrations.reload(
-                msgspec.structs.replace(
-                    self.config, tls=config.tls, **{name: getattr(config, name) for name in RELOADED_FOR_CHECKS}
-                )
-            )
-        except (DefinitionError, JsonError) as error:
-            return str(error)
-        self.config = msgspec.structs.replace(
-            self.config, dns=config.dns, recursors=config.recursors, tls=config.tls, limits=config.limits
-        )
+    def reload_files(self) -> list[str]:
+        """The files and folders whose change means a reload."""
+        return watched_files(self.argv)
+
+    def take_over(self, before: Config, rules: Rules, https: ssl.SSLContext | None) -> None:
+        """Hand the new configuration to the parts that were told the old one (`before`)."""
+        config = self.config
         self.security.rules = rules
-        self._apply_limits(self.config, https)
-        if self.dns is not None:
-            self.dns.reload(self.config)
-        set_level(config.log_level)
-        return ""
+        self.apply_limits(config, https)
+        self.cache.limit = config.cache_limit
+        self.telemetry.reload(config.telemetry)
+        self.watches.reload(config.watches)
+        if isinstance(self.delegate, Server):
+            self.delegate.take_snapshots(SnapshotTiming(*msgspec.structs.astuple(config.raft)))
+        else:
+            self.delegate.limit_calls(config.rpc_limit.rate, config.rpc_limit.burst)
+        if config.node_meta != before.node_meta:
+            self.local.replace_node(self._node())
+        if config.config_entries != before.config_entries and self.delegate.is_server:
+            self._spawn(self._bootstrap_entries())
 
 
 def _port_text(error: OSError, what: str, where: str) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"failed to start {what}: listen on {where}: address already in use"
-    if error.errno == errno.EACCES:
-        return f"failed to start {what}: listen on {where}: permission denied"
-    return f"failed to start {what} on {where}: {error.strerror or error}"
+    return f"failed to start {what}: listen on {where}: {system_text(error)}"
 
 
 async def run_agent(config: Config, warnings: list[str], argv: list[str]) -> int:

@@ -3,17 +3,20 @@
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from agent.token_bucket import TokenBucket
 from gossip.consul import admission, client_tags, parse_server
 from gossip.core import LAN, LOCAL, Member, MemberEvent, Status
 from gossip.driver import Event, Gossip, JoinError
 from gossip.options import PoolOptions
 from model.codec import Wire
-from model.errors import NO_PATH_TO_DATACENTER, NO_SERVERS, RpcError
+from model.errors import NO_PATH_TO_DATACENTER, NO_SERVERS, RATE_LIMITED, RpcError
+from model.metrics import METRICS
 from model.structs.base import Query
 from model.structs.coordinate import CoordinateVector
 from model.structs.operator import SnapshotRequest, SnapshotResponse
@@ -24,6 +27,10 @@ from rpc.router import Router, may_repeat
 from rpc.security import Security
 
 log = logging.getLogger("lictor.client")
+
+_CALLS = METRICS.counter("client.rpc")
+_EXCEEDED = METRICS.counter("client.rpc.exceeded")
+_FAILED = METRICS.counter("client.rpc.failed")
 
 @dataclass
 class ClientConfig:
@@ -41,6 +48,8 @@ class ClientConfig:
     data_dir: Path | None = None
     fast: bool = False
     hold_timeout: float = 7.0
+    rate: float = 0.0
+    burst: int = 1000
     extra_tags: dict[str, str] = field(default_factory=dict)
     security: Security = field(default_factory=Security)
 
@@ -65,6 +74,7 @@ class Client:
         snapshot = config.data_dir / "serf" / "local.snapshot" if config.data_dir else None
         self.gossip = Gossip(settings, options.bind or config.bind, snapshot, options.rejoin_after_leave)
         self.gossip.on_event(self._on_gossip)
+        self.limit_calls(config.rate, config.burst)
         self._started = False
         self._stopped = False
         self._rejoining: asyncio.Task[int] | None = None
@@ -102,8 +112,16 @@ class Client:
                 if info.status in (Status.ALIVE, Status.LEAVING) and info.datacenter == self.datacenter
             )
 
+    def limit_calls(self, rate: float, burst: int) -> None:
+        """From now on allow `rate` calls a second (0: any number), and `burst` at once after a rest."""
+        self._bucket = TokenBucket(rate, burst, time.monotonic()) if rate > 0 else None
+
     async def call(self, method: str, args: Wire) -> Any:
         """Ask a server; while there is no leader or a server is gone, ask again for a while. Raises RpcError."""
+        _CALLS.add()
+        if self._bucket is not None and not self._bucket.take(time.monotonic()):
+            _EXCEEDED.add()
+            raise RpcError(RATE_LIMITED)
         loop = asyncio.get_running_loop()
         hold = self.config.hold_timeout
         deadline = loop.time() + hold
@@ -119,6 +137,7 @@ class Client:
                     self.router.failed(address)
                 no_servers = isinstance(error, RpcError) and error.has(NO_SERVERS)
                 if loop.time() >= deadline or not may_repeat(error, is_read):
+                    _FAILED.add()
                     if isinstance(error, RpcError):
                         text = error.text if no_servers else f"rpc error making call: {error.text}"
                         raise RpcError(text) from None

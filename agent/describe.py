@@ -1,13 +1,12 @@
-"""What an agent says of itself: its configuration without secrets, figures, and the machine below it."""
+"""What an agent says of itself: its configuration without secrets, and figures."""
 
 import asyncio
 import os
 import platform
-import time
 from typing import TYPE_CHECKING, Any
 
 from agent.logs import internal_errors
-from agent.version import CONSUL_VERSION, VERSION
+from agent.version import CONSUL_VERSION
 from gossip.core import Member
 from gossip.options import PoolOptions
 from model.durations import SECOND, format_duration
@@ -15,17 +14,6 @@ from model.gojson import to_json
 
 if TYPE_CHECKING:
     from agent.agent import Agent
-
-
-def version_info() -> dict[str, str]:
-    """The version, as /v1/agent/version shows it."""
-    return {
-        "SHA": "",
-        "BuildDate": "1970-01-01T00:00:01Z",
-        "HumanVersion": CONSUL_VERSION,
-        "FIPS": "",
-        "Lictor": VERSION,
-    }
 
 
 def shown_member(member: Member) -> dict[str, Any]:
@@ -47,7 +35,7 @@ def shown_member(member: Member) -> dict[str, Any]:
 
 
 def describe(agent: "Agent") -> dict[str, Any]:
-    """/v1/agent/agent."""
+    """/v1/agent/self."""
     config = agent.config
     member = next((one for one in agent.delegate.members() if one.name == config.node_name), None)
     return {
@@ -76,7 +64,7 @@ def _debug_config(agent: "Agent") -> dict[str, Any]:
     ports = config.ports
     return {
         "AdvertiseAddrLAN": config.advertise_addr,
-        "AdvertiseAddrWAN": config.gossip.wan.advertise or config.advertise_addr,
+        "AdvertiseAddrWAN": config.advertise_addr_wan,
         "BindAddr": config.bind_addr,
         "Bootstrap": config.bootstrap and not config.dev,
         "BootstrapExpect": config.bootstrap_expect,
@@ -146,8 +134,8 @@ def stats(agent: "Agent") -> dict[str, dict[str, str]]:
     local = agent.local
     return {
         "agent": {
-            "check_monitors": "0",
-            "check_ttls": str(sum(agent.checks.is_ttl(check_id) for check_id in local.checks)),
+            "check_monitors": str(agent.checks.counts()[0]),
+            "check_ttls": str(agent.checks.counts()[1]),
             "checks": str(len(local.checks)),
             "internal_errors": str(internal_errors.count),
             "services": str(len(local.services)),
@@ -161,24 +149,4 @@ def stats(agent: "Agent") -> dict[str, dict[str, str]]:
             "os": platform.system().lower(),
             "version": f"python{platform.python_version()}",
         },
-    }
-
-
-def host_info() -> dict[str, Any]:
-    """The machine, as /v1/agent/host shows it."""
-    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    free = os.sysconf("SC_AVPHYS_PAGES") * size
-    return {
-        "Memory": {"total": pages * size, "available": free, "used": pages * size - free},
-        "CPU": [{"cpu": number} for number in range(os.cpu_count() or 1)],
-        "Host": {
-            "hostname": platform.node(),
-            "os": platform.system().lower(),
-            "platform": platform.platform(),
-            "kernelVersion": platform.release(),
-            "kernelArch": platform.machine(),
-        },
-        "Disk": None,
-        "CollectionTime": time.time_ns(),
-        "Errors": None,
     }

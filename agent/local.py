@@ -7,14 +7,16 @@ The agent is the source of truth for its node. `difference` (pure) says what the
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
 from agent.persisted import Persisted
-from model.errors import RpcError
+from model.codec import WireError
+from model.errors import NO_LEADER, NO_SERVERS, RpcError
 from model.structs.catalog import CheckType, HealthCheck, Node, NodeService
 from model.structs.catalog_rpc import (
     DeregisterRequest,
@@ -150,6 +152,34 @@ def _same_check(mine: HealthCheck, theirs: HealthCheck | None, whatever_output: 
     ) == msgspec.structs.replace(mine, create_index=0, modify_index=0, service_tags=None, service_name="")
 
 
+class _Mending:
+    """One comparison's calls: what the servers refuse about one thing does not keep the others from them."""
+
+    def __init__(self) -> None:
+        self._refused: RpcError | None = None
+
+    async def one(self, what: str, work: Callable[[], Awaitable[None]]) -> bool:
+        """Make a call; False when it was refused. Raises RpcError when there is nobody to ask."""
+        try:
+            await work()
+        except RpcError as error:
+            if error.has(NO_LEADER) or error.has(NO_SERVERS):
+                raise
+            log.warning("The catalog refuses %s: %s", what, error.text)
+            self._refused = self._refused or error
+            return False
+        except WireError as error:
+            log.error("The catalog cannot be told about %s: %s", what, error)
+            self._refused = self._refused or RpcError(str(error))
+            return False
+        return True
+
+    def finish(self) -> None:
+        """Raise RpcError when something was refused, so that it is tried again."""
+        if self._refused is not None:
+            raise self._refused
+
+
 class LocalState:
     """Services and checks by ID. `on_change` is called with "" or a service's ID after every change."""
 
@@ -216,6 +246,11 @@ class LocalState:
         if service_id in self._held:
             self._held.discard(service_id)
             self._dirty.set()
+
+    def replace_node(self, node: Node) -> None:
+        """Show this node in another way from now on."""
+        self.node = node
+        self._touch("")
 
     def put_check(self, check: HealthCheck, definition: CheckType | None, persist: bool = True) -> None:
         """Add or replace a check."""
@@ -333,42 +368,50 @@ class LocalState:
             self._agreed,
         )
         self._agreed.forget(self.services.keys(), self.checks.keys())
-        await _together([self._deregister(service_id=one) for one in todo.deregister_services])
-        await _together([self._deregister(check_id=one) for one in todo.deregister_checks])
+        mend = _Mending()
+        gone = [
+            mend.one(f"service={one}", partial(self._deregister, service_id=one)) for one in todo.deregister_services
+        ]
+        await _together(gone)
+        gone = [mend.one(f"check={one}", partial(self._deregister, check_id=one)) for one in todo.deregister_checks]
+        await _together(gone)
         if todo.node and not todo.register_services and not todo.register_checks:
             await self._register(None, [], skip=False)
         update_node = todo.node
-        done: set[str] = set()
         held_there = {one.id: one for one in listed.node_services.services or ()}
-        calls: list[Coroutine[Any, Any, None]] = []
-        of_service: dict[str, list[HealthCheck]] = {}
+        to_tell: dict[str, list[HealthCheck]] = {}
         for check_id in todo.register_checks:
             if check_id in self.checks:
-                of_service.setdefault(self.checks[check_id].service_id, []).append(self.checks[check_id])
+                to_tell.setdefault(self.checks[check_id].service_id, []).append(self.checks[check_id])
+        calls: list[Coroutine[Any, Any, bool]] = []
         for service_id in todo.register_services:
             service = self.services.get(service_id)
             if service is None or self.held(service_id):
                 continue
-            mine = of_service.get(service_id, [])
             held = held_there.get(service_id)
             if held is not None and service.enable_tag_override:
                 service = msgspec.structs.replace(service, tags=held.tags)
                 self.services[service_id] = service
-            calls.append(self._register_service(service, mine, skip=not update_node))
-            done.update(check.check_id for check in mine)
-            if update_node:
-                await _together(calls)  # The node first; the others need it.
-                update_node = False
+            checks = to_tell.pop(service_id, [])
+            call = mend.one(
+                f"service={service_id}", partial(self._register_service, service, checks, skip=not update_node)
+            )
+            if update_node:  # The node first; the others need it.
+                update_node = not await call
+            else:
+                calls.append(call)
         await _together(calls)
-        for check_id in todo.register_checks:
-            check = self.checks.get(check_id)
-            if check is None or check_id in done or self.held(check.service_id):
-                continue
-            calls.append(self._register_check(check, skip=not update_node))
-            if update_node:
-                await _together(calls)
-                update_node = False
+        for service_id, checks in to_tell.items():
+            for check in checks:
+                if self.held(service_id) or check.check_id not in self.checks:
+                    continue
+                call = mend.one(f"check={check.check_id}", partial(self._register_check, check, skip=not update_node))
+                if update_node:
+                    update_node = not await call
+                else:
+                    calls.append(call)
         await _together(calls)
+        mend.finish()
 
     async def _register_service(self, service: NodeService, checks: list[HealthCheck], skip: bool) -> None:
         await self._register(service, checks, skip)
@@ -402,7 +445,7 @@ class LocalState:
         await self._caller.call("Catalog.Deregister", request)
 
 
-async def _together(calls: list[Coroutine[Any, Any, None]]) -> None:
+async def _together(calls: list[Coroutine[Any, Any, bool]]) -> None:
     """Make calls, some at a time, so that they share the flushes of the servers' logs; `calls` is empty afterwards.
 
     Raises what the first of them raised that failed, once those under way with it have ended.

@@ -19,8 +19,6 @@ from rpc.caller import Caller
 
 log = logging.getLogger("lictor.agent")
 
-RELOADED = ("services", "checks", "discard_check_output", "check_output_max_size", "check_update_interval")
-"""The settings that a reload changes here."""
 REAP_INTERVAL = 30.0
 REAP_AFTER_AT_LEAST = 60.0
 """Seconds for which a service may be critical before it is removed, however little its checks allow."""

@@ -92,20 +92,20 @@ class Exchange:
         groups = fields.get("Events") or []
         if not isinstance(left, list) or not isinstance(times, dict) or not isinstance(groups, list):
             raise GossipError("the user state of a push/pull is malformed")
-        self._serf.witness(max(0, wire.number(fields, "LTime") - 1))
-        self._queries.witness(max(0, wire.number(fields, "QueryLTime") - 1))
-        event_time = wire.number(fields, "EventLTime")
+        self._serf.witness(max(0, wire.ltime(fields) - 1))
+        self._queries.witness(max(0, wire.ltime(fields, "QueryLTime") - 1))
+        event_time = wire.ltime(fields, "EventLTime")
         gone = {name for name in left if isinstance(name, str)}
         for name, ltime in times.items():
-            if isinstance(name, str) and isinstance(ltime, int) and 0 <= ltime < 1 << 64:
+            if isinstance(name, str) and isinstance(ltime, int) and 0 <= ltime < wire.MOST_LTIME:
                 if name in gone:
                     self._serf.intent(wire.LEAVE_INTENT, name, ltime + 1)
                 else:
                     self._serf.intent(wire.JOIN_INTENT, name, ltime)
         events = self._events
-        if ignore_old and event_time > events.minimum:
+        if ignore_old and events.minimum < event_time < wire.MOST_WITNESSED:
             events.minimum = event_time
-        events.clock = max(events.clock, event_time)
+        events.clock = wire.witnessed(events.clock, event_time - 1)
         self._merge_events(groups)
 
     def _merge_events(self, groups: list[Any]) -> None:
@@ -114,4 +114,4 @@ class Exchange:
             for event in entries if isinstance(entries, list) else ():
                 if isinstance(event, dict):
                     name, payload = wire.text(event, "Name"), wire.raw(event, "Payload")
-                    self._events.heard(UserEvent(name, payload, wire.number(group, "LTime"), False))
+                    self._events.heard(UserEvent(name, payload, wire.ltime(group), False))

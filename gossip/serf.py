@@ -26,8 +26,7 @@ class Serf:
 
     def witness(self, ltime: int) -> None:
         """Somebody's clock is at this."""
-        if ltime >= self.clock:
-            self.clock = ltime + 1
+        self.clock = wire.witnessed(self.clock, ltime)
 
     # What the table tells
 

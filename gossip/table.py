@@ -59,6 +59,9 @@ class Table:
             pool.outbox.append(Notice(f"ignoring alive message for '{claim.name}': {reason}", claim.name))
             return
         node = pool.nodes.get(claim.name)
+        if node is None and len(pool.nodes) >= wire.MAX_NODES:
+            pool.counters.refused += 1
+            return
         if node is None:
             node = Node(claim.name, claim.address, claim.port, claim.meta, claim.versions, 0, State.DEAD, pool.now)
             pool.nodes[claim.name] = node

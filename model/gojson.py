@@ -427,7 +427,7 @@ def _zero(kind: Any) -> Any:
 
 
 def free_form_from_json(value: Any) -> Any:
-    """A free-form value as Go keeps it: every number is a float64."""
+    """A free-form value as Go keeps it: every number is a float64. Raises JsonError for one that is too large."""
     if value.__class__ is int:
         return _float(value)
     if value.__class__ is list:

@@ -6,9 +6,9 @@ import random
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from gossip.consul import ServerInfo, admission, parse_server, server_tags
 from gossip.core import LAN, LOCAL, WAN, Member, MemberEvent, Status
@@ -17,6 +17,7 @@ from gossip.options import PoolOptions
 from model.codec import Wire
 from model.commands import CommandType, command
 from model.errors import NO_LEADER, NO_PATH_TO_DATACENTER, RpcError
+from model.metrics import METRICS
 from model.structs.coordinate import Coordinate
 from model.structs.operator import DEFAULT_AUTOPILOT, AutopilotConfig, SnapshotRequest, SnapshotResponse
 from rpc import snapshot_stream
@@ -25,7 +26,7 @@ from rpc.listener import Listener
 from rpc.pool import Pool
 from rpc.security import Security
 from server.endpoints import snapshot
-from server.endpoints.context import Limits, ServerMember
+from server.endpoints.context import Limits, ServerMember, SignOffer
 from server.endpoints.dispatch import dispatch
 from server.fsm import Fsm
 from server.leader.autopilot import Autopilot
@@ -44,6 +45,16 @@ from server.raft.transport import Transport
 from server.wide import WideConfig, WidePool
 
 log = logging.getLogger("lictor.server")
+
+_CALLS = METRICS.counter("client.rpc")
+
+
+class SnapshotTiming(NamedTuple):
+    """When a server snapshots its state; see `RaftConfig`. `interval` in seconds."""
+
+    interval: float = 30.0
+    threshold: int = 16384
+    trailing_logs: int = 10_000
 
 
 @dataclass
@@ -71,6 +82,7 @@ class ServerConfig:
     raft_multiplier: int = 5
     lease_reads: bool = False
     fast: bool = False
+    snapshots: SnapshotTiming = field(default_factory=SnapshotTiming)
     limits: Limits = field(default_factory=Limits)
     connect_enabled: bool = True
     ca_config: dict[str, Any] = field(default_factory=dict)
@@ -109,7 +121,10 @@ class Server(Pools):
         self.coordinate_updates: dict[tuple[str, str], Coordinate] = {}
         self.ca = CertificateAuthority(config.datacenter, lambda: self.fsm.store, self._apply, self.uuid)
         self.ca.initial_config = config.ca_config
-        self.dialer = Dialer(config.bind if config.bind.startswith("127.") else "", config.security)
+        self.auto_encrypt: SignOffer | None = None
+        self.dialer = Dialer(
+            config.bind if config.bind.startswith("127.") else "", config.security, self.other_datacenter
+        )
         self.pool = Pool(self.dialer)
         self.listener = Listener(self._remote_call, self._raft_connection, self.snapshot, config.security)
         self.rpc_port = config.rpc_port
@@ -170,6 +185,7 @@ class Server(Pools):
             config=raft_timing(config.raft_multiplier, config.fast, config.lease_reads),
             random=random.randrange,
         )
+        self.take_snapshots(config.snapshots)
         self._leader_loop = LeaderLoop(self, self._raft, self.members)
         self._raft.on_leadership(self._leader_loop.leadership)
         self._raft.on_leader_change(self._leader_changed)
@@ -272,6 +288,16 @@ class Server(Pools):
             await self._raft.stop()
         await self.pool.close()
 
+    def take_snapshots(self, timing: SnapshotTiming) -> None:
+        """Change when snapshots are taken and how much of the log they leave."""
+        raft = self.raft
+        raft.config = replace(
+            raft.config,
+            snapshot_interval=timing.interval,
+            snapshot_threshold=timing.threshold,
+            trailing_logs=timing.trailing_logs,
+        )
+
     async def leave(self) -> None:
         """Leave the cluster: leadership is handed over, the others take this server out; then `stop`."""
         raft = self.raft
@@ -360,6 +386,7 @@ class Server(Pools):
 
     async def call(self, method: str, args: Wire) -> Any:
         """Answer a call or pass it on to the leader. Raises RpcError."""
+        _CALLS.add()
         return await dispatch(self, method, args)
 
     async def _remote_call(self, method: str, args: Any) -> Any:

@@ -32,11 +32,11 @@ async def dial(
     try:
         return await asyncio.open_connection(host, port, **secured)
     except TimeoutError as error:
-        raise DialError(dial_text("tcp", await _shown(host, port), error)) from None
+        raise DialError(dial_text("tcp", await shown_address(host, port), error)) from None
     except ssl.SSLError as error:
         raise DialError(dial_text("tcp", address, error), tls=True) from None
     except OSError as error:
-        shown = address if isinstance(error, socket.gaierror) else await _shown(host, port)
+        shown = address if isinstance(error, socket.gaierror) else await shown_address(host, port)
         raise DialError(dial_text("tcp", shown, error)) from None
     except ValueError as error:  # A server name that cannot be one.
         raise DialError(f"tls: {error}", tls=True) from None
@@ -48,7 +48,7 @@ async def resolve(host: str, port: int, kind: socket.SocketKind) -> list[tuple[A
     return [(one[0], one[4]) for one in found]
 
 
-async def _shown(host: str, port: int) -> str:
+async def shown_address(host: str, port: int) -> str:
     """The address that was tried: Go's errors have the number, not the name."""
     with contextlib.suppress(OSError):
         found = await resolve(host, port, socket.SOCK_STREAM)

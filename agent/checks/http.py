@@ -1,5 +1,6 @@
 """HTTP checks: 2xx passes, 429 warns, everything else fails."""
 
+import socket
 import ssl
 from urllib.parse import urlsplit
 
@@ -7,6 +8,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
+from agent.checks.dialling import shown_address
 from agent.checks.probe import Result, Tail, Tools, timeout_of
 from agent.checks.thresholds import CRITICAL, PASSING, WARNING
 from model.goerrors import dial_text, system_text, tls_text
@@ -52,7 +54,7 @@ async def probe_http(check: CheckType, tools: Tools) -> Result:
     except TimeoutError:
         return CRITICAL, f"{failed}context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        return CRITICAL, failed + _reason(error)
+        return CRITICAL, failed + await _reason(error)
 
 
 def _headers(check: CheckType) -> CIMultiDict[str]:
@@ -98,7 +100,7 @@ def _url_problem(url: str) -> str:
     return "" if parts.hostname else "http: no Host in request URL"
 
 
-def _reason(error: Exception) -> str:
+async def _reason(error: Exception) -> str:
     if isinstance(error, aiohttp.TooManyRedirects):
         return f"stopped after {MAX_REDIRECTS} redirects"
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
@@ -108,7 +110,9 @@ def _reason(error: Exception) -> str:
         inner = error.os_error
         if isinstance(inner, ssl.SSLError):
             return tls_text(inner)
-        return dial_text("tcp", f"{error.host}:{error.port}", inner)
+        unknown = isinstance(inner, socket.gaierror)
+        where = f"{error.host}:{error.port}" if unknown else await shown_address(error.host, error.port or 0)
+        return dial_text("tcp", where, inner)
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "EOF"
     if isinstance(error, aiohttp.ClientResponseError):

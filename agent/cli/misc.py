@@ -1,10 +1,12 @@
 """`event`, `keygen`, `maint`, `openapi`, `validate`, `version`."""
 
 import os
+import sys
 from pathlib import Path
 
 from agent.cli.client import Api
 from agent.cli.flags import Flags, fail, too_many
+from model.goerrors import go_text
 
 PROTOCOLS = (2, 3)
 """The oldest and the newest protocol between agents that is understood; the oldest is spoken."""
@@ -52,7 +54,7 @@ def openapi(flags: Flags) -> int:
     try:
         Path(flags["out"]).write_bytes(rendered)
     except OSError as error:
-        return fail(f"Error writing {flags['out']}: {error.strerror}")
+        return fail(f"Error writing {flags['out']}: {go_text(error)}")
     return 0
 
 
@@ -93,20 +95,19 @@ def _show_maintenance(api: Api) -> int:
 
 def validate(flags: Flags) -> int:
     """Check configuration files."""
-    from agent.config.build import build
-    from agent.config.reader import Reader
+    from agent.config.load import validate as judge
     from agent.config.settings import ConfigError
-    from agent.config.sources import merge, read_sources
 
     if not flags.arguments:
         return fail("Must specify at least one config file or directory")
     try:
         sources = [("config-dir" if os.path.isdir(name) else "config-file", name) for name in flags.arguments]
-        merged = merge(read_sources(sources, flags["config-format"]))
-        build(Reader(merged), dev=False)
+        warnings = judge(sources, flags["config-format"])
     except ConfigError as error:
         return fail(f"Config validation failed: {error}")
     if not flags["quiet"]:
+        for warning in warnings:
+            print(warning, file=sys.stderr)
         print("Configuration is valid!")
     return 0
 

@@ -20,7 +20,7 @@ def agent(flags: Flags) -> int:
         return 0
     try:
         config, warnings = load_config(flags.words)
-        set_up(config.log_level, config.log_json, config.log_file)
+        set_up(config.log_level, config.log_json, config.log_to)
     except ConfigError as error:
         print(f"==> {error}", file=sys.stderr)
         return error.exit_code

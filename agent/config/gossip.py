@@ -4,7 +4,7 @@ import ipaddress
 from pathlib import Path
 from typing import Any
 
-from agent.config.addresses import address_of
+from agent.config.addresses import address_of, places_of
 from agent.config.gossip_settings import GossipConfig
 from agent.config.reader import Reader
 from agent.config.settings import ConfigError
@@ -47,10 +47,10 @@ def gossip_config(read: Reader, dev: bool, server: bool, advertise: str) -> Goss
             keyring_file=Path(folder, WIDE_KEYRING) if folder else None,
             **shared,
         ),
-        retry_join_wan=read.texts("retry_join_wan"),
+        retry_join_wan=places_of("retry_join_wan", read.texts("retry_join_wan")),
         retry_interval_wan=read.seconds("retry_interval_wan", 30.0),
         retry_max_wan=read.number("retry_max_wan"),
-        start_join_wan=read.texts("start_join_wan"),
+        start_join_wan=places_of("start_join_wan", read.texts("start_join_wan")),
         advertise_reconnect=wish,
     )
 

@@ -75,6 +75,59 @@ class HttpConfig(msgspec.Struct, frozen=True):
     use_cache: bool = True
 
 
+class LogFile(msgspec.Struct, frozen=True):
+    """Where logs go besides standard output, and when a file is full. Bytes and files of 0 mean no limit."""
+
+    path: str = ""
+    rotate_bytes: int = 0
+    rotate_seconds: float = 24 * 3600.0
+    max_files: int = 0
+    """Older files to keep; -1 for none."""
+    syslog_facility: str = ""
+    """Facility of syslog, in capitals; "" for no syslog."""
+
+
+class RaftLimits(msgspec.Struct, frozen=True):
+    """When a server takes a snapshot of its state, and how much of the log it keeps then."""
+
+    snapshot_interval: float = 30.0
+    snapshot_threshold: int = 16384
+    trailing_logs: int = 10_000
+
+
+class RateLimit(msgspec.Struct, frozen=True):
+    """A token bucket: so many a second (0: any number), so many at once."""
+
+    rate: float = 0.0
+    burst: int = 0
+
+
+class UiConfig(msgspec.Struct, frozen=True):
+    """What the UI is served from, and what it is told."""
+
+    folder: str = ""
+    metrics_provider: str = ""
+    metrics_provider_options_json: str = ""
+    dashboard_url_templates: dict[str, str] = {}
+
+
+class Telemetry(msgspec.Struct, frozen=True):
+    """What becomes of metrics. Addresses are "" or `host:port`."""
+
+    metrics_prefix: str = "consul"
+    disable_hostname: bool = False
+    filter_default: bool = True
+    allowed: tuple[str, ...] = ()
+    blocked: tuple[str, ...] = ()
+    """Prefixes of metrics' names; the longer match wins."""
+    prometheus_retention: float = 0.0
+    statsd_address: str = ""
+    statsite_address: str = ""
+    dogstatsd_address: str = ""
+    dogstatsd_tags: tuple[str, ...] = ()
+    retry_failed_connection: bool = True
+
+
 class TlsInterface(msgspec.Struct, frozen=True):
     """TLS of one interface: files, versions, and what it demands of the other side."""
 
@@ -96,6 +149,15 @@ class TlsSettings(msgspec.Struct, frozen=True):
     grpc: TlsInterface = TlsInterface()
     verify_server_hostname: bool = False
     server_name: str = ""
+
+
+class AutoEncrypt(msgspec.Struct, frozen=True):
+    """Certificates for client agents from servers: `tls` on those who want one, `allow_tls` on those who give it."""
+
+    tls: bool = False
+    allow_tls: bool = False
+    dns_san: list[str] = []
+    ip_san: list[str] = []
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -140,6 +202,10 @@ class Config(msgspec.Struct, frozen=True):
     bootstrap_expect: int = 0
     bind_addr: str = "0.0.0.0"
     advertise_addr: str = ""
+    advertise_addr_wan: str = ""
+    tagged_addresses: dict[str, str] = {}
+    """The node's addresses by "lan", "wan", "lan_ipv4" and so on."""
+    translate_wan_addrs: bool = False
     client_addrs: list[str] = msgspec.field(default_factory=lambda: ["127.0.0.1"])
     http_addrs: list[str] = msgspec.field(default_factory=lambda: ["127.0.0.1"])
     https_addrs: list[str] = msgspec.field(default_factory=lambda: ["127.0.0.1"])
@@ -159,12 +225,30 @@ class Config(msgspec.Struct, frozen=True):
     metrics_proxy: MetricsProxy = MetricsProxy()
     log_level: str = "INFO"
     log_json: bool = False
-    log_file: str = ""
+    log_to: LogFile = LogFile()
+    raft: RaftLimits = RaftLimits()
     raft_multiplier: int = 5
     lease_reads: bool = False
     autopilot: AutopilotConfig = DEFAULT_AUTOPILOT
     """Autopilot's settings in a cluster that has none yet."""
     leave_on_terminate: bool = False
+    leave_drain_time: float = 5.0
+    server_rejoin_age_max: float = 7 * 24 * 3600.0
+    pid_file: str = ""
+    auto_reload_config: bool = False
+    watches: list[dict[str, Any]] = []
+    telemetry: Telemetry = Telemetry()
+    ui_settings: UiConfig = UiConfig()
+    rpc_limit: RateLimit = RateLimit()
+    """Calls that a client agent makes to servers."""
+    central_config: bool = True
+    """Whether central defaults are merged into registered proxies."""
+    cache_limit: RateLimit = RateLimit(burst=2)
+    """Reads that keep one entry of the agent's cache up."""
+    use_streaming_backend: bool = True
+    discovery_max_stale: float = 0.0
+    host_node_id: bool = False
+    """Whether the node's ID is made from the machine's."""
     skip_leave_on_interrupt: bool = False
     enable_script_checks: bool = False
     enable_local_script_checks: bool = False
@@ -176,6 +260,7 @@ class Config(msgspec.Struct, frozen=True):
     dns: DnsConfig = DnsConfig()
     http: HttpConfig = HttpConfig()
     tls: TlsSettings = TlsSettings()
+    auto_encrypt: AutoEncrypt = AutoEncrypt()
     enable_agent_tls_for_checks: bool = False
     limits: Limits = Limits()
     unix_sockets: UnixSockets = UnixSockets()

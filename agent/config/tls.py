@@ -5,13 +5,14 @@ interface's setting, where the stanza has none. Files are not opened here: an ag
 when it reloads (`agent.tls`).
 """
 
+import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
 from agent.config.flags import suggest
 from agent.config.reader import Reader
-from agent.config.settings import ConfigError, TlsInterface, TlsSettings
-from agent.config.sources import snake
+from agent.config.schema import snake
+from agent.config.settings import AutoEncrypt, ConfigError, TlsInterface, TlsSettings
 
 DEPRECATED = {
     "ca_file": "tls.defaults.ca_file",
@@ -88,16 +89,19 @@ def tls_settings(values: Mapping[str, Any]) -> TlsSettings:
     return TlsSettings(**found, verify_server_hostname=hostname, server_name=top.text("server_name"))
 
 
-def deprecations(values: Mapping[str, Any]) -> list[str]:
-    """Warnings about top-level keys that have a place in the stanza now."""
-    warnings = [
-        f"The '{key}' field is deprecated. Use the '{path}' field instead."
-        for key, path in sorted(DEPRECATED.items())
-        if values.get(key) is not None
-    ]
-    if values.get("tls_prefer_server_cipher_suites") is not None:
-        warnings.append("The 'tls_prefer_server_cipher_suites' field is deprecated and will be ignored.")
-    return warnings
+def auto_encrypt(read: Reader, server: bool) -> AutoEncrypt:
+    """The `auto_encrypt` stanza. Raises ConfigError that names the key."""
+    found = AutoEncrypt(read.flag("tls"), read.flag("allow_tls"), read.texts("dns_san"), read.texts("ip_san"))
+    if found.tls and server:
+        raise ConfigError("auto_encrypt.tls: a server has certificates of its own; only client agents can ask for one")
+    if found.allow_tls and not server:
+        raise ConfigError("auto_encrypt.allow_tls: only servers give certificates to others")
+    for text in found.ip_san:
+        try:
+            ipaddress.ip_address(text)
+        except ValueError:
+            raise ConfigError(f"auto_encrypt.ip_san: {text!r} is no IP address") from None
+    return found
 
 
 def _section(stanza: Reader, name: str) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from agent.describe import describe, host_info, shown_member, version_info
+from agent.describe import describe, shown_member
+from agent.host import host_info
 from agent.http.described import Operation, Param
 from agent.http.routing import ApiRequest, ApiResponse, HttpError, route
-from agent.metrics import metrics_answer
 from gossip.driver import JoinError
 
 WIDE = Param("wan", "1 or true: the WAN pool, of the servers of all datacenters.")
@@ -17,12 +17,6 @@ ALL_SEGMENTS = "_all"
 async def myself(request: ApiRequest) -> Any:
     """What this agent is and how it is configured."""
     return describe(request.agent)
-
-
-@route("GET", "/v1/agent/version", Operation(answer=dict[str, str]))
-async def version(request: ApiRequest) -> Any:
-    """The version."""
-    return version_info()
 
 
 @route("GET", "/v1/agent/host", Operation(answer=dict[str, Any]))
@@ -69,15 +63,20 @@ async def join(request: ApiRequest) -> ApiResponse:
 )
 async def force_leave(request: ApiRequest) -> ApiResponse:
     """Declare that a failed member has left."""
-    if not request.agent.delegate.force_leave(request.rest, request.has("prune"), wide=_wide(request)):
-        raise HttpError(500, f"agent: No node found with name '{request.rest}'")
+    delegate = request.agent.delegate
+    wide = request.has("wan")
+    known = delegate.wide_members() if wide else delegate.members()
+    done = delegate.force_leave(request.rest, request.has("prune"), wide=wide)
+    if not done and all(member.name != request.rest for member in known):  # One that lives just goes on.
+        shown = "" if wide else request.rest  # As recorded: Consul tells nothing of a WAN member's name.
+        raise HttpError(500, f"agent: No node found with name '{shown}'")
     return ApiResponse()
 
 
 @route("PUT", "/v1/agent/leave", Operation())
 async def leave(request: ApiRequest) -> ApiResponse:
     """Leave the cluster and stop."""
-    await request.agent.delegate.leave()
+    await request.agent.leave()
     request.agent.request_stop()
     return ApiResponse()
 
@@ -89,13 +88,3 @@ async def reload(request: ApiRequest) -> ApiResponse:
     if problem:
         raise HttpError(500, problem)
     return ApiResponse()
-
-
-@route(
-    "GET",
-    "/v1/agent/metrics",
-    Operation(query=(Param("format", "prometheus: in its text format."),), answer=dict[str, Any], also=("text/plain",)),
-)
-async def metrics(request: ApiRequest) -> ApiResponse:
-    """Figures, as JSON or in Prometheus' format."""
-    return metrics_answer(request.agent, prometheus=request.param("format") == "prometheus", pretty=request.pretty)

@@ -30,6 +30,7 @@ from weakref import WeakValueDictionary
 from multidict import CIMultiDict
 
 from agent.http.front import Incoming, Outgoing, header_lines, opening, plain_head
+from agent.http.measured import MeasuredRoute
 from agent.http.reads import ASKS, Asked
 from agent.http.routing import ApiRequest, ApiResponse, Handler, HttpError
 from agent.http.waiters import Connection, Deadlines, Waiter
@@ -67,12 +68,20 @@ SLICE = 0.002
 _INDEX = re.compile(rb"GET [^ ?]*\?(?:[^ ]*?&)??index=([0-9]{1,19})[& ]")
 
 
+class Prepared(NamedTuple):
+    """Who answers a request, what the handler sees of it, and what counts it."""
+
+    handler: Handler
+    request: ApiRequest
+    measured: MeasuredRoute
+
+
 class Responder:
     """The three steps of `HttpServer.respond`."""
 
     def __init__(
         self,
-        prepare: Callable[[Incoming], ApiResponse | tuple[Handler, ApiRequest]],
+        prepare: Callable[[Incoming], ApiResponse | Prepared],
         refusal: Callable[[Incoming, Exception], ApiResponse],
         finished: Callable[[Incoming, ApiResponse], Outgoing],
     ) -> None:
@@ -85,12 +94,13 @@ class Question:
     """A read that is asked again and again; who waits for it; and its answer, while that is kept."""
 
     __slots__ = (
-        *("__weakref__", "asked", "blocks", "function", "incoming", "index", "looked_up", "notice"),
-        *("rest", "status", "too_long", "used", "waiters"),
+        *("__weakref__", "asked", "blocks", "function", "incoming", "index", "looked_up", "measured"),
+        *("notice", "rest", "status", "too_long", "used", "waiters"),
     )
 
-    def __init__(self, incoming: Incoming, asked: Asked, function: ReadFunction) -> None:
+    def __init__(self, incoming: Incoming, asked: Asked, function: ReadFunction, measured: MeasuredRoute) -> None:
         self.incoming = incoming
+        self.measured = measured
         self.asked = asked
         self.function = function
         self.rest: bytes | None = None
@@ -185,6 +195,7 @@ class KeptAnswers:
             return False
 
     def _take(self, connection: Connection, head: bytes) -> bool:
+        began = time.perf_counter()
         if self._agent.config is not self._config:
             self.clear()
         ticket = self._heads.get(head)
@@ -216,6 +227,8 @@ class KeptAnswers:
         else:
             question.used = True
             connection.deliver(opening(question.status), rest)
+            question.measured.succeeded()
+            question.measured.took(time.perf_counter() - began)
         return True
 
     def _waits_already(self, question: Question, wanted: int) -> bool:
@@ -243,7 +256,7 @@ class KeptAnswers:
         prepared = self._responder.prepare(incoming)
         if isinstance(prepared, ApiResponse):
             return None
-        handler, request = prepared
+        handler, request, measured = prepared
         ask = ASKS.get(handler)
         if ask is None or request.wants_cached:
             return None
@@ -269,7 +282,7 @@ class KeptAnswers:
             bare = ApiRequest(self._agent, "GET", request.path, params, headers, request._read_body, "")
             bare.rest = request.rest
             asked = ask(bare)
-            question = Question(incoming._replace(headers=headers), asked, READS[asked.method])
+            question = Question(incoming._replace(headers=headers), asked, READS[asked.method], measured)
             self._questions[key] = question
         return Ticket(question, args.max_query_time)
 
@@ -359,7 +372,7 @@ class KeptAnswers:
 
     def _hold(self, connection: Connection, question: Question, wanted: int, max_query_time: int) -> None:
         loop = asyncio.get_running_loop()
-        waiter = Waiter(self, connection, question, wanted, self._context.fsm.store)
+        waiter = Waiter(self, connection, question, wanted, self._context.fsm.store, time.perf_counter())
         connection.task = waiter
         question.waiters[waiter] = None
         self.waiting += 1
@@ -433,11 +446,15 @@ class KeptAnswers:
             status = question.status
         except Exception as error:
             status, rest = self._refused(question, error)
+            if isinstance(error, RpcError):
+                question.measured.refused()
         else:
             in_vain = question.index <= waiter.index and question.blocks
             if in_vain and not waiter.expired and waiter.store is self._context.fsm.store:
                 question.waiters[waiter] = None
                 return
+            question.measured.succeeded()
+        question.measured.took(time.perf_counter() - waiter.began)
         self.forget(waiter)
         connection.task = None
         connection.deliver(opening(status), rest)

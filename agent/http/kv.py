@@ -118,7 +118,8 @@ async def write(request: ApiRequest) -> bool:
 
 def shown_flags(request: ApiRequest) -> str:
     """The query with its keys in order, as Go encodes it."""
-    return urlencode([(key, value) for key in sorted(request.params) for value in request.params[key]])
+    pairs = [(key, value) for key in sorted(request.params) for value in request.params[key]]
+    return urlencode(pairs, errors="surrogateescape")
 
 
 @route(

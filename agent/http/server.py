@@ -10,6 +10,7 @@ import ipaddress
 import logging
 import posixpath
 import ssl
+import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
@@ -32,6 +33,7 @@ from agent.http import (
     internal,
     keyring,
     kv,
+    metrics,
     metrics_proxy,
     monitor,
     openapi,
@@ -42,18 +44,10 @@ from agent.http import (
 )
 from agent.http.clients import Clients, accepts_gzip
 from agent.http.front import Doors, Incoming, Outgoing
-from agent.http.kept import KeptAnswers, Responder
+from agent.http.kept import KeptAnswers, Prepared, Responder
 from agent.http.listening import Listening
-from agent.http.routing import (
-    JSON,
-    ROUTES,
-    TEXT,
-    ApiRequest,
-    ApiResponse,
-    Handler,
-    HttpError,
-    missing_slash_paths,
-)
+from agent.http.measured import MeasuredRoutes
+from agent.http.routing import JSON, ROUTES, TEXT, ApiRequest, ApiResponse, HttpError, missing_slash_paths
 from model.errors import ACL_NOT_FOUND, PERMISSION_DENIED, RATE_LIMITED, RpcError
 from model.gojson import encode_json
 from server.server import Server
@@ -66,8 +60,8 @@ log = logging.getLogger("lictor.agent.http")
 
 MODULES = (
     *(agent_checks, agent_health, agent_self, agent_services, catalog, config_entries, connect, disabled),
-    *(discovery_chain, events, intentions, internal, keyring, kv, metrics_proxy, monitor, openapi, operator, query),
-    *(session, snapshot),
+    *(discovery_chain, events, intentions, internal, keyring, kv, metrics, metrics_proxy, monitor, openapi, operator),
+    *(query, session, snapshot),
 )
 NOT_FOUND_API = "Invalid URL path: not a recognized HTTP API endpoint\n"
 _NOT_FOUND_API_BODY = NOT_FOUND_API.encode()
@@ -104,10 +98,13 @@ class HttpServer:
         self._listening = Listening(self._doors, agent.config.unix_sockets)
         self._context: ssl.SSLContext | None = None
         self._redirects = missing_slash_paths(ROUTES)
+        self._measured = MeasuredRoutes(agent.config.node_name)
         http = agent.config.http
         self._blocked = tuple(http.block_endpoints)
         self._networks = [ipaddress.ip_network(text, strict=False) for text in http.allow_write_http_from]
         self._headers = dict(http.response_headers)
+        if agent.config.translate_wan_addrs:
+            self._headers["X-Consul-Translate-Addresses"] = "true"
 
     async def listen(self, address: str, port: int, secure: bool = False) -> None:
         """Listen at an address, or at `unix://PATH`. Raises OSError when that is impossible."""
@@ -196,6 +193,17 @@ class HttpServer:
             gzip = accepts_gzip(request.headers.get("Accept-Encoding", ""))
         return Outgoing(answer, headers, gzip)
 
+    async def ask(self, target: str, token: str) -> tuple[int, bytes, int]:
+        """A GET of the agent's own, without a connection: status, body, and the index of the answer (0 for none)."""
+
+        async def no_body(limit: int) -> bytes:
+            return b""
+
+        headers = {"X-Consul-Token": token} if token else {}
+        answer, sent, _ = await self.respond(Incoming("GET", target, headers, "127.0.0.1", no_body))
+        index = sent.get("X-Consul-Index", "")
+        return answer.status, answer.body, int(index) if index.isdigit() else 0
+
     async def _stream(
         self, request: web.BaseRequest, answer: ApiResponse, headers: dict[str, str]
     ) -> web.StreamResponse:
@@ -217,13 +225,21 @@ class HttpServer:
         prepared = self.prepare(request)
         if isinstance(prepared, ApiResponse):
             return prepared
-        handler, api = prepared
-        result = await handler(api)
-        if isinstance(result, ApiResponse):
+        handler, api, measured = prepared
+        began = time.perf_counter()
+        try:
+            result = await handler(api)
+            if not isinstance(result, ApiResponse):
+                result = ApiResponse(encode_json(result, api.pretty), 200, JSON)
+            measured.succeeded()
             return result
-        return ApiResponse(encode_json(result, api.pretty), 200, JSON)
+        except RpcError:
+            measured.refused()
+            raise
+        finally:
+            measured.took(time.perf_counter() - began)
 
-    def prepare(self, request: Incoming) -> ApiResponse | tuple[Handler, ApiRequest]:
+    def prepare(self, request: Incoming) -> ApiResponse | Prepared:
         """Who answers a request, or its answer when no handler has to be asked. Raises HttpError."""
         raw_path, _, raw_query = request.target.partition("?")
         path = _decode_path(raw_path, self._agent.config.disable_http_unprintable_char_filter)
@@ -262,7 +278,7 @@ class HttpServer:
         api.rest = rest
         if path.startswith(_WITHOUT_NAMESPACES) and path != "/v1/catalog/datacenters":
             _refuse_enterprise(api)
-        return handler, api
+        return Prepared(handler, api, self._measured.of(route.path, request.method))
 
     def _may_write(self, request: Incoming) -> bool:
         try:
@@ -284,16 +300,19 @@ class HttpServer:
 
     def _page(self, request: Incoming, path: str) -> ApiResponse:
         config = self._agent.config
-        base = "/" + config.ui_path.strip("/") + "/"
+        base = config.ui_path
         if config.ui:
-            if path in ("/", base[:-1]):
+            if path in ("/", base[:-1]) and base != "/":
                 link = f'<a href="{html.escape(base)}">Moved Permanently</a>.\n\n'
                 return ApiResponse(link.encode(), 301, "text/html; charset=utf-8", {"Location": base})
             if path.startswith(base):
                 if request.method not in ("GET", "HEAD"):
                     raise HttpError(405, f"method {request.method} not allowed")
-                page = find_page(path[len(base) :], base, request.headers.get("If-None-Match", ""))
+                folder = config.ui_settings.folder
+                page = find_page(path[len(base) :], base, request.headers.get("If-None-Match", ""), folder)
                 return ApiResponse(page.body, page.status, page.content_type, page.headers)
+        if path.startswith("/debug/pprof") and not config.enable_debug:
+            return ApiResponse(b"", 401)
         if path == "/":
             return ApiResponse(b"Consul Agent", 200, TEXT)
         if path.startswith("/debug/pprof/") and not config.enable_debug:

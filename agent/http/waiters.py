@@ -27,11 +27,17 @@ class Connection(Protocol):
 
 
 class Waiter:
-    """One blocking read that waits. `index`: it wants a later one; `store`: the state that it was asked of."""
+    """One blocking read that waits.
 
-    __slots__ = ("connection", "expired", "index", "keeper", "question", "store", "tick")
+    `index`: it wants a later one; `store`: the state that it was asked of; `began`: when, in seconds of any clock.
+    """
 
-    def __init__(self, keeper: "Keeper", connection: Connection, question: "Question", index: int, store: Any) -> None:
+    __slots__ = ("began", "connection", "expired", "index", "keeper", "question", "store", "tick")
+
+    def __init__(
+        self, keeper: "Keeper", connection: Connection, question: "Question", index: int, store: Any, began: float = 0.0
+    ) -> None:
+        self.began = began
         self.keeper = keeper
         self.connection: Connection | None = connection
         self.question = question

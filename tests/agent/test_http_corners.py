@@ -105,3 +105,43 @@ def test_transactions_show_lists_that_were_never_set_as_null(agent: Agent) -> No
     get = [{"Service": {"Verb": "get", "Node": "bare", "Service": {"ID": "bare"}}}]
     assert agent.json("PUT", "/v1/txn", get)["Results"][0]["Service"]["Tags"] is None
     assert agent.json("GET", "/v1/catalog/service/bare")[0]["ServiceTags"] == []
+
+
+def test_the_configuration_of_the_ca_changes_when_it_has_a_root(agent: Agent) -> None:
+    config = agent.json("GET", "/v1/connect/ca/configuration")
+    assert config["CreateIndex"] < config["ModifyIndex"]
+
+
+def test_roots_as_pem_come_with_what_was_signed_for_them(agent: Agent) -> None:
+    settings = {"Provider": "consul", "Config": {"PrivateKeyType": "ec", "PrivateKeyBits": 384}}
+    assert agent.request("PUT", "/v1/connect/ca/configuration", settings) == (200, b"")
+    roots = agent.json("GET", "/v1/connect/ca/roots")["Roots"]
+    status, pem = agent.request("GET", "/v1/connect/ca/roots?pem=true")
+    expected = "".join(one["RootCert"] + "".join(one["IntermediateCerts"] or ()) for one in roots)
+    assert (status, pem.decode()) == (200, expected)
+    assert pem.count(b"BEGIN CERTIFICATE") == 3
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("PUT", "/v1/kv/a?cas=1&acquire=%ff", b"x", 400),
+        ("PUT", "/v1/event/fire/x%ff?node=%ff", b"x", 200),
+        ("GET", "/v1/agent/connect/ca/leaf/x%ff", None, 200),
+        ("GET", "/v1/internal/ui/metrics-proxy/%ff?x=%ff", None, 404),
+        ("GET", "/v1/catalog/service/%ff", None, 200),
+        ("GET", "/v1/health/service/x?tag=%ff&node-meta=%ff:%ff&near=%ff", None, 200),
+        ("GET", "/v1/query/%ff/execute", None, 404),
+        ("PUT", "/v1/session/renew/%ff", None, 404),
+    ],
+)
+def test_bytes_that_are_no_text(agent: Agent, method: str, path: str, body: bytes | None, status: int) -> None:
+    assert agent.request(method, path, body)[0] == status
+
+
+@pytest.mark.parametrize("bits", ["x", [1], {"a": 1}, 1e400])
+def test_key_lengths_that_are_no_numbers(agent: Agent, bits: Any) -> None:
+    settings = {"Provider": "consul", "Config": {"PrivateKeyType": "ec", "PrivateKeyBits": bits}}
+    status, text = agent.request("PUT", "/v1/connect/ca/configuration", settings)
+    assert status in (400, 500)
+    assert text != b"internal error"

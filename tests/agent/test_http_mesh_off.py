@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from tests.support.process import Agent, dev_agent
+from tests.support.process import dev_agent
 
 OFF = b"Connect must be enabled in order to use this endpoint"
 
@@ -88,19 +88,3 @@ def test_no_backend(tmp_path: Path) -> None:
         assert agent.request("GET", "/v1/internal/ui/metrics-proxy/x") == (502, b"")
     with dev_agent(tmp_path / "none") as agent:
         assert agent.request("GET", "/v1/internal/ui/metrics-proxy/x")[0] == 404
-
-
-@pytest.mark.parametrize(
-    ("proxy", "text"),
-    [
-        ({"base_url": "ftp://x"}, "ui_config.metrics_proxy.base_url must be a valid http or https URL."),
-        ({"path_allowlist": ["x"]}, "path_allowlist"),
-        ({"add_headers": [{"value": "x"}]}, "add_headers: each needs a name"),
-        ({"add_headers": [{"name": "a", "value": "x\r\ny: z"}]}, "contains a line break"),
-    ],
-)
-def test_bad_settings(tmp_path: Path, proxy: dict[str, Any], text: str) -> None:
-    file = tmp_path / "agent.json"
-    file.write_text(json.dumps({"data_dir": str(tmp_path), "ui_config": {"metrics_proxy": proxy}}))
-    done = Agent(tmp_path / "a", [], {}).cli("validate", str(file))
-    assert done.returncode == 1 and text in done.stdout + done.stderr

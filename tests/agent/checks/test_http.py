@@ -112,6 +112,7 @@ async def test_long_answers_and_answers_without_an_end() -> None:
 async def test_failures_are_told_in_gos_words() -> None:
     for url, reason in (
         ("http://127.0.0.1:1/", "dial tcp 127.0.0.1:1: connect: connection refused"),
+        ("http://localhost:1/", "dial tcp 127.0.0.1:1: connect: connection refused"),
         ("http://nosuch.invalid/", "dial tcp: lookup nosuch.invalid: no such host"),
         ("nonsense", 'unsupported protocol scheme ""'),
         ("ftp://x/", 'unsupported protocol scheme "ftp"'),
