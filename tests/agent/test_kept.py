@@ -22,12 +22,14 @@ from agent.http.server import HttpServer
 from model.codec import pack_builtins, to_wire
 from model.commands import CommandType
 from model.errors import RpcError
+from model.metrics import METRICS
 from model.structs.catalog import ConnectProxyConfig, HealthCheck, NodeService, ServiceConnect
 from model.structs.config_entries import ServiceConfigEntry
 from model.structs.coordinate import Coordinate, CoordinateVector
 from model.structs.kv import DirEntry
 from model.structs.session import Session
 from server.endpoints.authorizer import WHO_MAY
+from server.endpoints.query import QUERIES
 from tests.endpoints.fake import FakeServer
 
 
@@ -455,3 +457,18 @@ async def test_a_client_that_leaves_is_forgotten() -> None:
     while world.kept._working:
         await asyncio.sleep(0)
     assert not gone.answers and world.kept.waiting == 0
+
+
+async def test_every_read_is_counted_and_timed_however_it_is_answered() -> None:
+    world = World()
+    await put(world, "a", b"1")
+    index = index_of(await world.fresh("/v1/kv/a"))
+    times = METRICS.sample("api.http", method="GET", path="v1_kv__")
+    queries, timed = QUERIES.count, times.count
+    for _ in range(3):
+        assert world.ask("/v1/kv/a") is not None
+    line = world.ask(f"/v1/kv/a?index={index}&wait=60s")
+    assert line is not None and (QUERIES.count, times.count) == (queries + 4, timed + 3)
+    await put(world, "a", b"2")
+    await until(world, lambda: bool(line.answers))
+    assert (QUERIES.count, times.count) == (queries + 4, timed + 4)
