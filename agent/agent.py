@@ -2,12 +2,12 @@
 
 import asyncio
 import contextlib
-import errno
 import fcntl
 import logging
 import os
 import random
 import signal
+import ssl
 import time
 import uuid
 from pathlib import Path
@@ -15,34 +15,43 @@ from typing import Any
 
 import msgspec
 
-from agent import remote_exec
+from agent import lifecycle, reloading, remote_exec
+from agent.auto_encrypt import AgentCertificate, Encryption, follow_roots
 from agent.cache import Cache
 from agent.central import CentralDefaults
 from agent.checks.runner import CheckRunner
 from agent.client import Client, ClientConfig
+from agent.config.load import watched_files
 from agent.config.settings import Config, ConfigError
+from agent.coordinates import report_places
 from agent.definitions import DefinitionError
 from agent.dns.server import DnsServer
 from agent.events import Events
 from agent.http.server import HttpServer
+from agent.joining import Plan, join_pool
 from agent.leaf import LeafCertificates
 from agent.local import LocalState
-from agent.logs import LEVELS, set_level
+from agent.metric_sources import agent_gauges, count_gossip, count_joined
 from agent.proxy_state import ProxyStates
 from agent.registrations import Registrations
 from agent.remote_exec import RemoteExec
+from agent.telemetry import TelemetryDriver
+from agent.tls import check_tls_for_checks, https_context, rpc_rules
 from agent.version import CONSUL_VERSION
+from agent.watches import Watches
 from gossip.core import UserEvent
 from gossip.driver import Event as GossipEvent
-from gossip.driver import JoinError
+from gossip.keyring import KeyringError
 from model.errors import RpcError
+from model.goerrors import go_text, system_text
 from model.gojson import JsonError
 from model.structs.catalog import Node
 from model.structs.config_rpc import ConfigEntryQuery, ConfigEntryRequest, kind_of
 from model.weak_decode import WeakError
+from rpc.security import Rules, Security
 from server.endpoints.context import Limits
 from server.raft.errors import CorruptLog, RaftError
-from server.server import Server, ServerConfig
+from server.server import Server, ServerConfig, SnapshotTiming
 
 log = logging.getLogger("lictor.agent")
 
@@ -59,6 +68,7 @@ class Agent:
     def __init__(self, config: Config, argv: list[str] | None = None) -> None:
         self.config = config
         self.argv = argv or []
+        self._files_read = reloading.signature(self.reload_files()) if config.auto_reload_config else frozenset()
         self.node_id = ""
         self._data = Path(config.data_dir) if config.data_dir and not config.dev else None
         self._lock: int | None = None
@@ -74,6 +84,11 @@ class Agent:
         self.proxies: ProxyStates
         self.cache: Cache
         self.events: Events
+        self.watches: Watches
+        self.telemetry: TelemetryDriver
+        self.security = Security()
+        self.encryption = Encryption(self)
+        self._certificate: AgentCertificate | None = None
         self.http: HttpServer
         self.dns: Any = None
 
@@ -83,30 +98,61 @@ class Agent:
         """Open everything. Raises StartError."""
         try:
             self._prepare_data_dir()
+            self.security.rules = rpc_rules(self.config)
+            check_tls_for_checks(self.config)
             self.delegate = self._make_delegate()
+            if self.config.auto_encrypt.tls:
+                self._certificate = AgentCertificate(self.config, self.delegate.dialer, self.encryption.take)
+                await self._certificate.obtain()
             await self._start_delegate()
             self._build()
+            await self.telemetry.start()
             await self._open_ports()
         except StartError:
             await self.stop()
             raise
-        except (CorruptLog, RaftError, OSError) as error:
+        except ConfigError as error:
             await self.stop()
-            raise StartError(f"failed to start: {error}") from None
+            raise StartError(str(error)) from None
+        except (CorruptLog, RaftError, KeyringError, OSError) as error:
+            await self.stop()
+            raise StartError(f"failed to start: {go_text(error)}") from None
         try:
             self.registrations.load()
         except (DefinitionError, JsonError) as error:
             await self.stop()
             raise StartError(f"failed to register a service or check: {error}") from None
         self.local.start()
-        if self.config.retry_join or self.config.start_join:
-            self._spawn(self._join())
+        self.watches.reload(self.config.watches)
+        if self.config.auto_reload_config:
+            self._spawn(reloading.reload_on_changes(self.reload_files, self._files_read, self._reload_logged))
+        if self._data is not None and self.config.server:
+            self._spawn(self._note_alive(self._data))
+        self._spawn(self.registrations.reap())
+        if self._certificate is not None:
+            self._spawn(self._certificate.keep(self.delegate, self.leafs))
+        if self.config.auto_encrypt.allow_tls:
+            self._spawn(follow_roots(self.leafs, self.encryption.take))
+        self._join()
+        if not self.config.disable_coordinates:
+            delegate = self.delegate
+            self._spawn(
+                report_places(
+                    delegate,
+                    self.config.datacenter,
+                    self.config.node_name,
+                    lambda: delegate.place,
+                    lambda: len(delegate.members()),
+                )
+            )
         if self.config.config_entries and self.delegate.is_server:
             self._spawn(self._bootstrap_entries())
 
     def _prepare_data_dir(self) -> None:
         """Lock the data directory, and see that it is this node's. Raises StartError."""
-        wanted = self.config.node_id
+        if self.config.pid_file:
+            lifecycle.write_pid(self.config.pid_file)
+        wanted = self.config.node_id or (lifecycle.host_id() if self.config.host_node_id else "")
         if self._data is None:
             self.node_id = wanted or str(uuid.uuid4())
             return
@@ -117,7 +163,10 @@ class Agent:
         except BlockingIOError:
             raise StartError(f"data_dir {self._data} is in use by another agent") from None
         except OSError as error:
-            raise StartError(f"data_dir {self._data}: {error.strerror}") from None
+            raise StartError(f"data_dir {self._data}: {go_text(error)}") from None
+        problem = lifecycle.offline_too_long(self._data, self.config.server_rejoin_age_max)
+        if self.config.server and problem:
+            raise StartError(problem)
         path = self._data / "node-id"
         held = path.read_text().strip().lower() if path.exists() else ""
         if held and wanted and held != wanted:
@@ -146,11 +195,14 @@ class Agent:
                     rpc_port=config.ports.server,
                     gossip_port=config.ports.serf_lan,
                     wan_port=config.ports.serf_wan,
+                    lan=config.gossip.lan,
+                    wan=config.gossip.wan,
                     data_dir=self._data,
                     bootstrap=config.bootstrap,
                     bootstrap_expect=config.bootstrap_expect,
                     raft_multiplier=config.raft_multiplier,
                     lease_reads=config.lease_reads,
+                    snapshots=SnapshotTiming(*msgspec.structs.astuple(config.raft)),
                     fast=config.dev,
                     limits=Limits(
                         config.default_query_time,
@@ -158,9 +210,11 @@ class Agent:
                         config.rpc_hold_timeout,
                         config.session_ttl_min,
                     ),
+                    connect_enabled=config.connect_enabled,
                     ca_config=config.ca_config,
                     autopilot=config.autopilot,
                     extra_tags=self._port_tags(),
+                    security=self.security,
                 )
             )
         return Client(
@@ -172,9 +226,14 @@ class Agent:
                 bind=config.bind_addr,
                 advertise=config.advertise_addr,
                 gossip_port=config.ports.serf_lan,
+                lan=config.gossip.lan,
+                reconnect=config.gossip.advertise_reconnect,
                 data_dir=self._data,
                 fast=config.dev,
                 hold_timeout=config.rpc_hold_timeout,
+                rate=config.rpc_limit.rate,
+                burst=config.rpc_limit.burst,
+                security=self.security,
             )
         )
 
@@ -185,6 +244,8 @@ class Agent:
             tags["grpc_port"] = str(ports.grpc)
         if ports.grpc_tls > 0:
             tags["grpc_tls_port"] = str(ports.grpc_tls)
+        if self.security.rules.accept is not None:
+            tags["use_tls"] = "1"
         return tags
 
     async def _start_delegate(self) -> None:
@@ -193,24 +254,27 @@ class Agent:
         except OSError as error:
             raise StartError(_port_text(error, "gossip or RPC", self.config.bind_addr)) from None
 
-    def _build(self) -> None:
+    def _node(self) -> Node:
+        """This node as the catalog is to show it."""
         config = self.config
-        address = config.advertise_addr
-        family = "ipv6" if ":" in address else "ipv4"
-        node = Node(
+        return Node(
             id=self.node_id,
             node=config.node_name,
-            address=address,
+            address=config.advertise_addr,
             datacenter=config.datacenter,
-            tagged_addresses={"lan": address, f"lan_{family}": address, "wan": address, f"wan_{family}": address},
+            tagged_addresses=config.tagged_addresses,
             meta={**config.node_meta, "consul-network-segment": ""},
         )
-        self.local = LocalState(self.delegate, node, config.server, self._data)
-        self.registrations = Registrations(config, self.local)
+
+    def _build(self) -> None:
+        config = self.config
+        self.local = LocalState(self.delegate, self._node(), config.server, self._data, config.check_update_interval)
+        self.registrations = Registrations(config, self.local, self.node_id, self.delegate)
         self.checks = self.registrations.checks
         self.leafs = LeafCertificates(self.delegate, config.datacenter)
-        self.cache = Cache(self.delegate.call, time.monotonic)
-        self.central = CentralDefaults(self.delegate, self.local, config.datacenter)
+        self.cache = Cache(self.delegate.call, time.monotonic, config.cache_limit)
+        if config.central_config:
+            self.central = CentralDefaults(self.delegate, self.local, config.datacenter)
         self.proxies = ProxyStates(self.delegate, self.local, self.leafs, config.datacenter)
         self.events = Events(
             config.node_name,
@@ -218,22 +282,39 @@ class Agent:
         )
         commands = RemoteExec(self.delegate.call, config.node_name, config.datacenter, not config.disable_remote_exec)
         self.events.internal[remote_exec.EVENT] = lambda event: self._spawn(commands.handle(event.payload))
+        count_joined(len(self.delegate.members()))
         self.delegate.on_gossip(self._on_gossip)
         self.http = HttpServer(self)
+        self.watches = Watches(self.http.ask)
+        self.telemetry = TelemetryDriver(config.telemetry, lambda metrics: agent_gauges(self, metrics))
 
     async def _open_ports(self) -> None:
         config = self.config
-        if config.ports.http >= 0:
+        self.apply_limits(config, https_context(config, self.encryption.given))
+        doors = [("HTTP", address, config.ports.http, False) for address in config.http_addrs]
+        doors += [("HTTPS", address, config.ports.https, True) for address in config.https_addrs]
+        for what, address, port, secure in doors:
+            if port < 0 or (secure and port == 0):
+                continue
             try:
-                await self.http.start(config.http_addrs, config.ports.http)
+                await self.http.listen(address, port, secure)
             except OSError as error:
-                raise StartError(_port_text(error, "HTTP", f"{config.http_addrs[0]}:{config.ports.http}")) from None
+                where = address if address.startswith("unix://") else f"{address}:{port}"
+                raise StartError(_port_text(error, what, where)) from None
         if config.ports.dns >= 0:
             await self._start_dns()
 
+    def apply_limits(self, config: Config, https: ssl.SSLContext | None) -> None:
+        """Let new connections have these limits and this certificate."""
+        limits = config.limits
+        self.security.handshake_timeout = limits.rpc_handshake_timeout
+        self.encryption.offer()
+        self.delegate.limit(limits.rpc_max_conns_per_client, limits.rpc_client_timeout)
+        self.http.apply(limits, https)
+
     async def _start_dns(self) -> None:
         config = self.config
-        self.dns = DnsServer(self.delegate, config)
+        self.dns = DnsServer(self.delegate, config, self.cache)
         try:
             await self.dns.start()
         except OSError as error:
@@ -248,6 +329,7 @@ class Agent:
             failed.add_done_callback(lambda _: self._stop.set())
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._on_signal, number)
+        loop.add_signal_handler(signal.SIGUSR1, self.telemetry.dump)
         await self._stop.wait()
         code = 0
         if failed is not None and failed.done():
@@ -256,8 +338,8 @@ class Agent:
         elif self._leave_on_stop:
             log.info("Gracefully shutting down agent...")
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(15.0):
-                    await self.delegate.leave()
+                async with asyncio.timeout(15.0 + self.config.leave_drain_time):
+                    await self.leave()
         await self.stop()
         return code
 
@@ -273,6 +355,22 @@ class Agent:
         self._leave_on_stop = graceful
         self._stop.set()
 
+    async def leave(self) -> None:
+        """Leave the cluster. A server with fellows goes on answering for a while, so that clients find them."""
+        alone = len(self.delegate.members()) < 2
+        await self.delegate.leave()
+        if self.delegate.is_server and not alone and self.config.leave_drain_time > 0:
+            log.info("Waiting to drain RPC traffic: drain_time=%gs", self.config.leave_drain_time)
+            await asyncio.sleep(self.config.leave_drain_time)
+
+    async def _note_alive(self, folder: Path) -> None:
+        while True:
+            try:
+                lifecycle.note_alive(folder)
+            except OSError as error:
+                log.error("cannot note that this server is alive: %s", error)
+            await asyncio.sleep(lifecycle.SEEN_EVERY)
+
     def request_stop(self) -> None:
         """Stop soon, without leaving (again)."""
         asyncio.get_running_loop().call_later(0.1, self._stop.set)
@@ -281,10 +379,13 @@ class Agent:
         """Close everything."""
         for task in list(self._tasks):
             task.cancel()
+        if self.config.pid_file:
+            lifecycle.remove_pid(self.config.pid_file)
         if hasattr(self, "proxies"):
             self.proxies.close()
             self.cache.close()
-        parts = [getattr(self, name, None) for name in ("http", "dns", "central", "local", "checks", "delegate")]
+        names = ("watches", "telemetry", "http", "dns", "central", "local", "checks", "delegate")
+        parts = [getattr(self, name, None) for name in names]
         for part in parts:  # What was never started is not there, or has nothing to stop.
             if part is None:
                 continue
@@ -303,27 +404,21 @@ class Agent:
 
     # Joining
 
-    async def _join(self) -> None:
-        config = self.config
-        if config.start_join:
-            try:
-                await self.delegate.join(config.start_join)
-            except JoinError as error:
-                log.error("Join failed: %s", error)
-        attempt = 0
-        while config.retry_join:
-            try:
-                joined = await self.delegate.join(config.retry_join)
-                log.info("Join cluster completed. Synced with initial agents: num_agents=%d", joined)
-                return
-            except JoinError as error:
-                attempt += 1
-                if config.retry_max and attempt >= config.retry_max:
-                    log.error("max join retry exhausted, exiting")
-                    self._stop.set()
-                    return
-                log.warning("Join cluster failed, will retry: error=%s", error)
-                await asyncio.sleep(min(config.retry_interval, 1.0 * attempt))
+    def _join(self) -> None:
+        config, gossip = self.config, self.config.gossip
+        plans = [(Plan("LAN", config.start_join, config.retry_join, config.retry_interval, config.retry_max), False)]
+        if self.delegate.is_server:
+            wide = Plan(
+                "WAN", gossip.start_join_wan, gossip.retry_join_wan, gossip.retry_interval_wan, gossip.retry_max_wan
+            )
+            plans.append((wide, True))
+        for plan, is_wide in plans:
+            if plan.once or plan.retry:
+                self._spawn(self._join_as_planned(plan, is_wide))
+
+    async def _join_as_planned(self, plan: Plan, is_wide: bool) -> None:
+        if not await join_pool(plan, self.delegate.join_wide if is_wide else self.delegate.join):
+            self._stop.set()
 
     async def _bootstrap_entries(self) -> None:
         """Write the configuration entries of the files that the cluster does not have yet."""
@@ -342,6 +437,7 @@ class Agent:
                 log.error("cannot write a configuration entry from the files: %s", error)
 
     def _on_gossip(self, event: GossipEvent) -> None:
+        count_gossip(event)
         if isinstance(event, UserEvent):
             self.events.gossiped(event)
 
@@ -353,35 +449,33 @@ class Agent:
             log.error("Failed to reload config: %s", problem)
 
     async def reload(self) -> str:
-        """Read files and flags again: services, checks, DNS settings, log level. Returns a problem or ""."""
-        from agent.config.load import load_config
+        """Read files and flags again and take over what can change while the agent runs. Returns a problem or ""."""
+        return await reloading.reload(self)
 
-        try:
-            config, _ = load_config(self.argv)
-        except ConfigError as error:
-            return str(error)
-        if config.log_level not in LEVELS:
-            return f"log_level: unknown level {config.log_level}"
-        log.info("Reloading configuration...")
-        try:
-            self.registrations.reload(
-                msgspec.structs.replace(self.config, services=config.services, checks=config.checks)
-            )
-        except (DefinitionError, JsonError) as error:
-            return str(error)
-        self.config = msgspec.structs.replace(self.config, dns=config.dns, recursors=config.recursors)
-        if self.dns is not None:
-            self.dns.reload(self.config)
-        set_level(config.log_level)
-        return ""
+    def reload_files(self) -> list[str]:
+        """The files and folders whose change means a reload."""
+        return watched_files(self.argv)
+
+    def take_over(self, before: Config, rules: Rules, https: ssl.SSLContext | None) -> None:
+        """Hand the new configuration to the parts that were told the old one (`before`)."""
+        config = self.config
+        self.security.rules = rules
+        self.apply_limits(config, https)
+        self.cache.limit = config.cache_limit
+        self.telemetry.reload(config.telemetry)
+        self.watches.reload(config.watches)
+        if isinstance(self.delegate, Server):
+            self.delegate.take_snapshots(SnapshotTiming(*msgspec.structs.astuple(config.raft)))
+        else:
+            self.delegate.limit_calls(config.rpc_limit.rate, config.rpc_limit.burst)
+        if config.node_meta != before.node_meta:
+            self.local.replace_node(self._node())
+        if config.config_entries != before.config_entries and self.delegate.is_server:
+            self._spawn(self._bootstrap_entries())
 
 
 def _port_text(error: OSError, what: str, where: str) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"failed to start {what}: listen on {where}: address already in use"
-    if error.errno == errno.EACCES:
-        return f"failed to start {what}: listen on {where}: permission denied"
-    return f"failed to start {what} on {where}: {error.strerror or error}"
+    return f"failed to start {what}: listen on {where}: {system_text(error)}"
 
 
 async def run_agent(config: Config, warnings: list[str], argv: list[str]) -> int:

@@ -13,11 +13,18 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from agent.config.settings import RateLimit
+from agent.token_bucket import TokenBucket
 from model.codec import pack
 from model.errors import RpcError
+from model.metrics import METRICS
 from model.structs.base import Query
 
 log = logging.getLogger("lictor.agent.cache")
+
+_FETCHED = METRICS.counter("cache.fetch_success")
+_NOT_FETCHED = METRICS.counter("cache.fetch_error")
+_EVICTED = METRICS.counter("cache.evict_expired")
 
 MAX_ENTRIES = 4096
 """Entries that are kept; beyond, the one that was not asked for the longest goes."""
@@ -81,8 +88,10 @@ class _Entry:
 class Cache:
     """Answers by what was asked. `call(method, args)` asks the servers; `clock` gives seconds."""
 
-    def __init__(self, call: Call, clock: Callable[[], float]) -> None:
+    def __init__(self, call: Call, clock: Callable[[], float], limit: RateLimit = RateLimit(burst=2)) -> None:
         self._call = call
+        self.limit = limit
+        """How often an entry is kept up; entries that are there keep theirs."""
         self._clock = clock
         self._entries: dict[bytes, _Entry] = {}
         self._asking: dict[bytes, tuple[asyncio.Lock, int]] = {}
@@ -109,7 +118,9 @@ class Cache:
                     return Answer(entry.reply, True, age)
             try:
                 reply = await self._call(method, bare)
+                _FETCHED.add()
             except (RpcError, OSError):
+                _NOT_FETCHED.add()
                 if entry is None or limit is None or self._clock() - entry.heard > limit + wanted.stale_if_error:
                     raise
                 return Answer(entry.reply, True, self._clock() - entry.heard)
@@ -174,17 +185,24 @@ class Cache:
     def _add(self, key: bytes, method: str, args: Query) -> _Entry:
         while len(self._entries) >= MAX_ENTRIES:
             self._entries.pop(next(iter(self._entries))).close()
+            _EVICTED.add()
         entry = self._entries[key] = _Entry(method, args, self._clock())
         return entry
 
     async def _keep_up(self, key: bytes, entry: _Entry) -> None:
         retry = RETRY
+        limit = self.limit
+        bucket = TokenBucket(limit.rate, limit.burst, self._clock()) if limit.rate > 0 else None
         while self._clock() - entry.used <= KEEP_FRESH:
+            if bucket is not None:
+                await asyncio.sleep(bucket.wait(self._clock()))
             asked = msgspec.structs.replace(entry.args, min_query_index=entry.index, max_query_time=BLOCK)
             began = self._clock()
             try:
                 reply = await self._call(entry.method, asked)
+                _FETCHED.add()
             except (RpcError, OSError) as error:
+                _NOT_FETCHED.add()
                 if entry.lost is None:
                     entry.lost = self._clock()
                 log.debug("cannot keep %s up: %s", entry.method, error)

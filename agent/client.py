@@ -3,23 +3,34 @@
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from agent.token_bucket import TokenBucket
 from gossip.consul import admission, client_tags, parse_server
-from gossip.core import LAN, LOCAL, Member, MemberEvent, Settings, Status
-from gossip.driver import Event, Gossip
+from gossip.core import LAN, LOCAL, Member, MemberEvent, Status
+from gossip.driver import Event, Gossip, JoinError
+from gossip.options import PoolOptions
 from model.codec import Wire
-from model.errors import NO_PATH_TO_DATACENTER, NO_SERVERS, RpcError
+from model.errors import NO_PATH_TO_DATACENTER, NO_SERVERS, RATE_LIMITED, RpcError
+from model.metrics import METRICS
 from model.structs.base import Query
+from model.structs.coordinate import CoordinateVector
 from model.structs.operator import SnapshotRequest, SnapshotResponse
 from rpc import snapshot_stream
+from rpc.dialing import Dialer
 from rpc.pool import Pool
 from rpc.router import Router, may_repeat
+from rpc.security import Security
 
 log = logging.getLogger("lictor.client")
+
+_CALLS = METRICS.counter("client.rpc")
+_EXCEEDED = METRICS.counter("client.rpc.exceeded")
+_FAILED = METRICS.counter("client.rpc.failed")
 
 @dataclass
 class ClientConfig:
@@ -32,10 +43,15 @@ class ClientConfig:
     bind: str = "127.0.0.1"
     advertise: str = "127.0.0.1"
     gossip_port: int = 8301
+    lan: PoolOptions | None = None
+    reconnect: str = ""
     data_dir: Path | None = None
     fast: bool = False
     hold_timeout: float = 7.0
+    rate: float = 0.0
+    burst: int = 1000
     extra_tags: dict[str, str] = field(default_factory=dict)
+    security: Security = field(default_factory=Security)
 
 
 class Client:
@@ -48,13 +64,17 @@ class Client:
         self.datacenter = config.datacenter
         self.node_name = config.node_name
         self.router = Router(random.Random())
-        self.pool = Pool(config.bind if config.bind.startswith("127.") else "")
-        tags = {**client_tags(config.node_id, config.datacenter, config.build), **config.extra_tags}
-        timing = LOCAL if config.fast else LAN
-        settings = Settings(config.node_name, config.advertise, config.gossip_port, tags, timing, self._admit)
+        self.dialer = Dialer(config.bind if config.bind.startswith("127.") else "", config.security)
+        self.pool = Pool(self.dialer)
+        tags = client_tags(config.node_id, config.datacenter, config.build, config.reconnect)
+        options = config.lan or PoolOptions(timing=LOCAL if config.fast else LAN)
+        settings = options.settings(
+            config.node_name, config.advertise, config.gossip_port, {**tags, **config.extra_tags}, self._admit
+        )
         snapshot = config.data_dir / "serf" / "local.snapshot" if config.data_dir else None
-        self.gossip = Gossip(settings, config.bind, snapshot)
+        self.gossip = Gossip(settings, options.bind or config.bind, snapshot, options.rejoin_after_leave)
         self.gossip.on_event(self._on_gossip)
+        self.limit_calls(config.rate, config.burst)
         self._started = False
         self._stopped = False
         self._rejoining: asyncio.Task[int] | None = None
@@ -92,8 +112,16 @@ class Client:
                 if info.status in (Status.ALIVE, Status.LEAVING) and info.datacenter == self.datacenter
             )
 
+    def limit_calls(self, rate: float, burst: int) -> None:
+        """From now on allow `rate` calls a second (0: any number), and `burst` at once after a rest."""
+        self._bucket = TokenBucket(rate, burst, time.monotonic()) if rate > 0 else None
+
     async def call(self, method: str, args: Wire) -> Any:
         """Ask a server; while there is no leader or a server is gone, ask again for a while. Raises RpcError."""
+        _CALLS.add()
+        if self._bucket is not None and not self._bucket.take(time.monotonic()):
+            _EXCEEDED.add()
+            raise RpcError(RATE_LIMITED)
         loop = asyncio.get_running_loop()
         hold = self.config.hold_timeout
         deadline = loop.time() + hold
@@ -109,6 +137,7 @@ class Client:
                     self.router.failed(address)
                 no_servers = isinstance(error, RpcError) and error.has(NO_SERVERS)
                 if loop.time() >= deadline or not may_repeat(error, is_read):
+                    _FAILED.add()
                     if isinstance(error, RpcError):
                         text = error.text if no_servers else f"rpc error making call: {error.text}"
                         raise RpcError(text) from None
@@ -125,10 +154,14 @@ class Client:
         if address is None:
             raise RpcError(NO_SERVERS)
         try:
-            return await snapshot_stream.ask(address, request, archive, self.pool.source)
+            return await snapshot_stream.ask(address, request, archive, self.dialer)
         except ConnectionError as error:
             self.router.failed(address)
             raise RpcError(f"rpc error making call: {error}") from None
+
+    def limit(self, connections: int, call_timeout: float) -> None:
+        """Set how many seconds calls may take; a client has no port for `connections`."""
+        self.pool.call_timeout = call_timeout
 
     def members(self) -> list[Member]:
         """The pool's members by name."""
@@ -137,6 +170,26 @@ class Client:
     async def join(self, addresses: list[str]) -> int:
         """Join the pool at these addresses. Raises JoinError."""
         return await self.gossip.join(addresses)
+
+    def wide_members(self) -> list[Member]:
+        """The members of the WAN pool: a client knows none."""
+        return []
+
+    async def join_wide(self, addresses: list[str]) -> int:
+        """Raises JoinError: only servers are in the WAN pool."""
+        raise JoinError("Must be a server to join WAN cluster")
+
+    def force_leave(self, name: str, prune: bool = False, wide: bool = False) -> bool:
+        """Declare that a failed member has left; False when nobody of that name is known."""
+        return not wide and self.gossip.force_leave(name, prune)
+
+    @property
+    def place(self) -> CoordinateVector | None:
+        """Where this agent is in its datacenter's network; None while coordinates are disabled."""
+        place = self.gossip.core.place()
+        if place is None:
+            return None
+        return CoordinateVector(place.adjustment, place.error, place.height, list(place.vector))
 
     def on_gossip(self, callback: Callable[[Event], None]) -> None:
         """Call back for every event of the pool."""

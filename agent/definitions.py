@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from agent.checks.runner import kind_of, problem_with, shown_interval
+from agent.checks.rules import kind_of, problem_with, shown_interval
+from mesh.service_rules import GATEWAY_KINDS, listed, problems_of
 from model.durations import SECOND
 from model.structs.catalog import (
     CheckType,
@@ -24,8 +25,9 @@ from model.structs.catalog import (
 )
 
 STATUSES = ("passing", "warning", "critical")
-GATEWAY_KINDS = ("mesh-gateway", "terminating-gateway", "ingress-gateway")
 PROXY_KINDS = ("connect-proxy", *GATEWAY_KINDS)
+_RESERVED_META = (("mesh-gateway", "consul-wan-federation"),)
+"""Keys of meta data that Consul reserves, and for what kind of service."""
 _META_KEY = re.compile(r"[a-zA-Z0-9_-]+")
 
 
@@ -102,9 +104,9 @@ def _pair_problem(key: str, value: str) -> str:
     return "Value is too long (limit: 512 characters)" if len(value) > 512 else ""
 
 
-def validate_meta(meta: dict[str, str] | None) -> None:
-    """Raise DefinitionError unless meta data fits."""
-    problem = meta_problem(meta)
+def validate_meta(meta: dict[str, str] | None, kind: str = "") -> None:
+    """Raise DefinitionError unless the meta data of a service of a kind fits."""
+    problem = meta_problem({key: value for key, value in (meta or {}).items() if (kind, key) not in _RESERVED_META})
     if problem:
         raise DefinitionError(f"Invalid Service Meta: {problem}")
 
@@ -135,7 +137,7 @@ def node_service(definition: ServiceDefinition) -> NodeService:
     if _is_any(definition.address):
         raise DefinitionError("Invalid service address")
     validate_weights(definition.weights)
-    validate_meta(definition.meta)
+    validate_meta(definition.meta, definition.kind)
     connect = definition.connect
     service = NodeService(
         kind=definition.kind,
@@ -152,7 +154,7 @@ def node_service(definition: ServiceDefinition) -> NodeService:
         proxy=_with_upstream_types(definition.proxy or ConnectProxyConfig()),
         connect=ServiceConnect(native=connect.native) if connect else ServiceConnect(),
     )
-    _check_kind(service)
+    _refuse(problems_of(service))
     return service
 
 
@@ -168,77 +170,7 @@ def _with_upstream_types(proxy: ConnectProxyConfig) -> ConnectProxyConfig:
 
 def _refuse(problems: list[str]) -> None:
     if problems:
-        noun = "error" if len(problems) == 1 else "errors"
-        listed = "\n\t".join(f"* {problem}" for problem in problems)
-        raise DefinitionError(f"Validation failed: {len(problems)} {noun} occurred:\n\t{listed}\n\n")
-
-
-def _check_kind(service: NodeService) -> None:
-    """Raise DefinitionError unless a proxy or gateway has what its kind needs, and nothing else."""
-    if service.kind == "connect-proxy":
-        _refuse(_proxy_problems(service))
-    elif service.kind in GATEWAY_KINDS:
-        _refuse(_gateway_problems(service))
-
-
-def _gateway_problems(service: NodeService) -> list[str]:
-    problems = []
-    if service.kind == "mesh-gateway" and service.port == 0:
-        problems.append("Port must be non-zero for a mesh-gateway")
-    if service.connect.native:
-        problems.append(f"Connect.Native cannot be true for a {service.kind}")
-    proxy = service.proxy
-    for field, value in (
-        ("DestinationServiceName", proxy.destination_service_name),
-        ("DestinationServiceID", proxy.destination_service_id),
-        ("LocalServiceAddress", proxy.local_service_address),
-        ("LocalServicePort", proxy.local_service_port),
-        ("Upstreams", proxy.upstreams),
-    ):
-        if value:
-            problems.append(f"The Proxy.{field} configuration is invalid for a {service.kind}")
-    return problems
-
-
-def _proxy_problems(service: NodeService) -> list[str]:
-    problems = []
-    if not service.proxy.destination_service_name:
-        problems.append("Proxy.DestinationServiceName must be non-empty for Connect proxy services")
-    elif service.proxy.destination_service_name == "*":
-        problems.append("Proxy.DestinationServiceName must not be a wildcard for Connect proxy services")
-    if service.port == 0 and not service.socket_path:
-        problems.append("Port or SocketPath must be set for a connect-proxy")
-    if service.connect.native:
-        problems.append("A Proxy cannot also be Connect Native, only typical services")
-    binds: set[tuple[str, int]] = set()
-    targets: set[tuple[str, ...]] = set()
-    for upstream in service.proxy.upstreams or ():
-        if not upstream.destination_name:
-            problems.append("upstream destination name cannot be empty")
-            continue
-        if upstream.destination_name == "*":
-            problems.append("upstream destination name cannot be a wildcard")
-            continue
-        target = (
-            upstream.destination_type or "service",
-            upstream.destination_name,
-            *(upstream.destination_partition, upstream.destination_namespace, upstream.destination_peer),
-            upstream.datacenter,
-        )
-        if target in targets:
-            fields = ("type", "name", "partition", "namespace", "peer", "datacenter")
-            shown = ", ".join(f'{field}="{value}"' for field, value in zip(fields, target, strict=True))
-            problems.append(f"upstreams cannot contain duplicates of [{shown}]")
-            continue
-        targets.add(target)
-        where = (upstream.local_bind_address or "127.0.0.1", upstream.local_bind_port)
-        if upstream.local_bind_port and where in binds:
-            problems.append(
-                "upstreams cannot contain duplicates by local bind address and port or unix path; "
-                f'"{where[0]}:{where[1]}" is specified twice'
-            )
-        binds.add(where)
-    return problems
+        raise DefinitionError(f"Validation failed: {listed(problems)}")
 
 
 def _tagged(definition: ServiceDefinition) -> dict[str, ServiceAddress]:
@@ -280,7 +212,7 @@ def expand(
     """
     sidecar = definition.connect.sidecar_service if definition.connect else None
     if sidecar is not None:
-        _refuse(_sidecar_problems(sidecar))
+        _refuse(_sidecar_problems(definition.kind, sidecar))
     service = node_service(definition)
     checks = [] if is_empty(definition.check) else [definition.check]
     checks.extend(check for check in definition.checks or () if not is_empty(check))
@@ -290,8 +222,10 @@ def expand(
     return expanded
 
 
-def _sidecar_problems(sidecar: ServiceDefinition) -> list[str]:
+def _sidecar_problems(kind: str, sidecar: ServiceDefinition) -> list[str]:
     problems = []
+    if kind in GATEWAY_KINDS:
+        problems.append(f"A {kind} cannot have a sidecar service defined")
     if sidecar.id:
         problems.append("A SidecarService cannot specify an ID as this is managed by the agent")
     if sidecar.connect is not None and sidecar.connect.sidecar_service is not None:
@@ -332,7 +266,11 @@ def _sidecar(
         proxy=proxy,
         connect=None,
     )
-    row = msgspec.structs.replace(node_service(full), locally_registered_as_sidecar=True)
+    try:
+        row = msgspec.structs.replace(node_service(full), locally_registered_as_sidecar=True)
+    except DefinitionError as error:
+        text = str(error).replace("Invalid Service Meta: ", "Invalid SidecarService: ")
+        raise DefinitionError(text.replace("Validation failed: ", "Failed Validation: "), error.status) from None
     checks = [] if is_empty(sidecar.check) else [sidecar.check]
     checks.extend(sidecar.checks or ())
     if not checks:

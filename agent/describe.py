@@ -1,28 +1,19 @@
-"""What an agent says of itself: its configuration without secrets, figures, and the machine below it."""
+"""What an agent says of itself: its configuration without secrets, and figures."""
 
 import asyncio
 import os
 import platform
-import time
 from typing import TYPE_CHECKING, Any
 
 from agent.logs import internal_errors
-from agent.version import CONSUL_VERSION, VERSION
+from agent.version import CONSUL_VERSION
 from gossip.core import Member
+from gossip.options import PoolOptions
+from model.durations import SECOND, format_duration
+from model.gojson import to_json
 
 if TYPE_CHECKING:
     from agent.agent import Agent
-
-
-def version_info() -> dict[str, str]:
-    """The version, as /v1/agent/version shows it."""
-    return {
-        "SHA": "",
-        "BuildDate": "1970-01-01T00:00:01Z",
-        "HumanVersion": CONSUL_VERSION,
-        "FIPS": "",
-        "Lictor": VERSION,
-    }
 
 
 def shown_member(member: Member) -> dict[str, Any]:
@@ -44,7 +35,7 @@ def shown_member(member: Member) -> dict[str, Any]:
 
 
 def describe(agent: "Agent") -> dict[str, Any]:
-    """/v1/agent/agent."""
+    """/v1/agent/self."""
     config = agent.config
     member = next((one for one in agent.delegate.members() if one.name == config.node_name), None)
     return {
@@ -59,7 +50,7 @@ def describe(agent: "Agent") -> dict[str, Any]:
             "BuildDate": "1970-01-01T00:00:01Z",
         },
         "DebugConfig": _debug_config(agent),
-        "Coord": {"Adjustment": 0, "Error": 1.5, "Height": 0.00001, "Vec": [0] * 8},
+        "Coord": to_json(place) if (place := agent.delegate.place) is not None else None,
         "Member": shown_member(member) if member is not None else {},
         "Stats": stats(agent),
         "Meta": {**config.node_meta, "consul-network-segment": ""},
@@ -73,7 +64,7 @@ def _debug_config(agent: "Agent") -> dict[str, Any]:
     ports = config.ports
     return {
         "AdvertiseAddrLAN": config.advertise_addr,
-        "AdvertiseAddrWAN": config.advertise_addr,
+        "AdvertiseAddrWAN": config.advertise_addr_wan,
         "BindAddr": config.bind_addr,
         "Bootstrap": config.bootstrap and not config.dev,
         "BootstrapExpect": config.bootstrap_expect,
@@ -86,16 +77,24 @@ def _debug_config(agent: "Agent") -> dict[str, Any]:
         "Datacenter": config.datacenter,
         "DevMode": config.dev,
         "EnableDebug": config.enable_debug,
+        "EncryptVerifyIncoming": config.gossip.lan.verify_incoming,
+        "EncryptVerifyOutgoing": config.gossip.lan.verify_outgoing,
         "EnableLocalScriptChecks": config.enable_local_script_checks,
         "EnableRemoteScriptChecks": config.enable_script_checks,
-        "HTTPAddrs": [f"tcp://{host}:{ports.http}" for host in config.http_addrs],
+        **_gossip_config(config.gossip.lan, "LAN"),
+        **_gossip_config(config.gossip.wan, "WAN"),
+        "HTTPAddrs": _shown_addresses(config.http_addrs, ports.http),
         "HTTPPort": ports.http,
+        "HTTPSAddrs": _shown_addresses(config.https_addrs, ports.https),
+        "HTTPSPort": ports.https,
         "LeaveOnTerm": config.leave_on_terminate,
         "NodeID": agent.node_id,
         "NodeMeta": config.node_meta,
         "NodeName": config.node_name,
         "PrimaryDatacenter": config.primary_datacenter or config.datacenter,
+        "RejoinAfterLeave": config.gossip.lan.rejoin_after_leave,
         "RetryJoinLAN": config.retry_join,
+        "RetryJoinWAN": config.gossip.retry_join_wan,
         "SerfPortLAN": ports.serf_lan,
         "SerfPortWAN": ports.serf_wan,
         "ServerMode": config.server,
@@ -106,13 +105,37 @@ def _debug_config(agent: "Agent") -> dict[str, Any]:
     }
 
 
+def _shown_addresses(addresses: list[str], port: int) -> list[str]:
+    if port < 0:
+        return []
+    return [one if one.startswith("unix://") else f"tcp://{one}:{port}" for one in addresses]
+
+
+def _go(seconds: float) -> str:
+    return format_duration(round(seconds * SECOND))
+
+
+def _gossip_config(options: PoolOptions, pool: str) -> dict[str, Any]:
+    timing = options.timing
+    return {
+        f"Gossip{pool}GossipInterval": _go(timing.gossip_interval),
+        f"Gossip{pool}GossipNodes": timing.gossip_nodes,
+        f"Gossip{pool}ProbeInterval": _go(timing.probe_interval),
+        f"Gossip{pool}ProbeTimeout": _go(timing.probe_timeout),
+        f"Gossip{pool}RetransmitMult": timing.retransmit,
+        f"Gossip{pool}SuspicionMult": timing.suspicion,
+        f"ReconnectTimeout{pool}": _go(timing.reap_failed),
+        f"SerfAllowedCIDRs{pool}": [str(network) for network in options.allowed],
+    }
+
+
 def stats(agent: "Agent") -> dict[str, dict[str, str]]:
     """Sections of figures, as `info` shows them."""
     local = agent.local
     return {
         "agent": {
-            "check_monitors": "0",
-            "check_ttls": str(sum(agent.checks.is_ttl(check_id) for check_id in local.checks)),
+            "check_monitors": str(agent.checks.counts()[0]),
+            "check_ttls": str(agent.checks.counts()[1]),
             "checks": str(len(local.checks)),
             "internal_errors": str(internal_errors.count),
             "services": str(len(local.services)),
@@ -126,24 +149,4 @@ def stats(agent: "Agent") -> dict[str, dict[str, str]]:
             "os": platform.system().lower(),
             "version": f"python{platform.python_version()}",
         },
-    }
-
-
-def host_info() -> dict[str, Any]:
-    """The machine, as /v1/agent/host shows it."""
-    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    free = os.sysconf("SC_AVPHYS_PAGES") * size
-    return {
-        "Memory": {"total": pages * size, "available": free, "used": pages * size - free},
-        "CPU": [{"cpu": number} for number in range(os.cpu_count() or 1)],
-        "Host": {
-            "hostname": platform.node(),
-            "os": platform.system().lower(),
-            "platform": platform.platform(),
-            "kernelVersion": platform.release(),
-            "kernelArch": platform.machine(),
-        },
-        "Disk": None,
-        "CollectionTime": time.time_ns(),
-        "Errors": None,
     }

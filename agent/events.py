@@ -73,6 +73,11 @@ def decode(gossiped: Gossiped) -> Event | None:
         return None
 
 
+def _text(given: str) -> str:
+    """A text without the bytes that are no UTF-8: neither gossip nor JSON can carry them."""
+    return given.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def _matches(pattern: str, text: str) -> bool:
     try:
         return compile_regexp(pattern).found_in(text)
@@ -93,6 +98,7 @@ class Events:
 
     def make(self, name: str, payload: bytes, node: str, service: str, tag: str) -> Event:
         """A new event. Raises ValueError when a filter is no regular expression, or one for tags stands alone."""
+        name, node, service, tag = (_text(one) for one in (name, node, service, tag))
         if tag and not service:
             raise ValueError("Cannot provide tag filter without service filter")
         for what, pattern in (("node", node), ("service", service), ("tag", tag)):

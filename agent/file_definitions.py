@@ -2,8 +2,20 @@
 
 from typing import Any, NamedTuple
 
+from model.codec import fields_of
 from model.gojson import JsonError, from_json
-from model.structs.catalog import CheckType, ServiceDefinition
+from model.structs.catalog import (
+    CheckType,
+    ConnectProxyConfig,
+    ExposeConfig,
+    ExposePath,
+    MeshGatewayConfig,
+    ServiceConnect,
+    ServiceDefinition,
+    TransparentProxyConfig,
+    Upstream,
+    Weights,
+)
 
 
 class OwnCheck(NamedTuple):
@@ -61,27 +73,36 @@ def _blocks_in_shape(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 _FILE_NAMES = {"id": "ID", "checkid": "CheckID", "name": "Name", "serviceid": "ServiceID", "token": "Token"}
+_FILE_NAMES |= {"args": "ScriptArgs", "scriptargs": "ScriptArgs"}
+_FIELDS = frozenset(
+    field.name.lower()
+    for cls in (
+        *(ServiceDefinition, CheckType, ConnectProxyConfig, Upstream, ServiceConnect, ExposeConfig, ExposePath),
+        *(TransparentProxyConfig, MeshGatewayConfig, Weights),
+    )
+    for field in fields_of(cls)
+)
+_KEPT = _FREE_FORM | {"taggedaddresses"}
+"""Objects whose keys are the user's own."""
 
 
 def _api_keys(raw: dict[str, Any]) -> dict[str, Any]:
-    """A definition of a file with the API's names: an inline check's `id` is its CheckID, headers are lists."""
+    """A definition of a file with the API's names, at every depth: an inline check's `id` is its CheckID."""
     renamed: dict[str, Any] = {}
     for key, value in raw.items():
         folded = key.lower().replace("_", "")
-        name = _FILE_NAMES.get(folded)
         if folded in ("check", "checks") and isinstance(value, dict | list):
             listed = value if isinstance(value, list) else [value]
-            value = [_inline_check(one) for one in listed if isinstance(one, dict)]
-            name = "Checks"
-        elif folded == "connect" and isinstance(value, dict):
-            value = {inner: _api_keys(item) if isinstance(item, dict) else item for inner, item in value.items()}
-        elif folded in ("args", "scriptargs"):
-            name = "ScriptArgs"
-        final = name or "".join(part for part in key.split("_")) if "_" in key else name or key
-        if final == "Checks" and "Checks" in renamed:
-            renamed["Checks"] = [*renamed["Checks"], *value]
-        else:
-            renamed[final] = value
+            checks = [_inline_check(one) for one in listed if isinstance(one, dict)]
+            renamed["Checks"] = [*renamed.get("Checks", ()), *checks]
+            continue
+        if folded not in _KEPT:
+            if isinstance(value, dict):
+                value = _api_keys(value)
+            elif isinstance(value, list):
+                value = [_api_keys(item) if isinstance(item, dict) else item for item in value]
+        # A key that nobody knows keeps its spelling, for the error that it will be.
+        renamed[_FILE_NAMES.get(folded) or (key.replace("_", "") if folded in _FIELDS else key)] = value
     return renamed
 
 

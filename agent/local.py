@@ -5,17 +5,17 @@ The agent is the source of truth for its node. `difference` (pure) says what the
 """
 
 import asyncio
-import hashlib
 import logging
-import os
-from collections.abc import Callable
+import random
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-from model.errors import RpcError
-from model.gojson import JsonError, decode_json, encode_json
+from agent.persisted import Persisted
+from model.codec import WireError
+from model.errors import NO_LEADER, NO_SERVERS, RpcError
 from model.structs.catalog import CheckType, HealthCheck, Node, NodeService
 from model.structs.catalog_rpc import (
     DeregisterRequest,
@@ -52,8 +52,12 @@ def difference(
     remote_services: list[NodeService],
     remote_checks: list[HealthCheck],
     is_server: bool,
+    chatty: Collection[str] = (),
 ) -> Difference:
-    """Compare; on a server the `consul` service and on all nodes `serfHealth` are the leader's business."""
+    """Compare; on a server the `consul` service and on all nodes `serfHealth` are the leader's business.
+
+    Of the `chatty` checks a new output alone is no difference yet.
+    """
     held = {service.id: service for service in remote_services}
     held_checks = {check.check_id: check for check in remote_checks}
     same_node = remote_node is not None and (
@@ -63,10 +67,10 @@ def difference(
     return Difference(
         node=not same_node,
         register_services=[key for key, one in services.items() if not same_service(one, held.get(key))],
-        register_checks=[key for key, one in checks.items() if not _same_check(one, held_checks.get(key))],
-        deregister_services=[
-            key for key in held if key not in services and not (is_server and key == CONSUL_SERVICE)
+        register_checks=[
+            key for key, one in checks.items() if not _same_check(one, held_checks.get(key), key in chatty)
         ],
+        deregister_services=[key for key in held if key not in services and not (is_server and key == CONSUL_SERVICE)],
         deregister_checks=[key for key in held_checks if key not in checks and key != SERF_HEALTH],
     )
 
@@ -91,22 +95,57 @@ def same_service(mine: NodeService, theirs: NodeService | None) -> bool:
     )
 
 
-def _same_check(mine: HealthCheck, theirs: HealthCheck | None) -> bool:
+def _same_check(mine: HealthCheck, theirs: HealthCheck | None, whatever_output: bool) -> bool:
     if theirs is None:
         return False
+    if whatever_output:
+        theirs = msgspec.structs.replace(theirs, output=mine.output)
     return msgspec.structs.replace(
         theirs, create_index=0, modify_index=0, service_tags=None, service_name=""
     ) == msgspec.structs.replace(mine, create_index=0, modify_index=0, service_tags=None, service_name="")
 
 
+class _Mending:
+    """One comparison's calls: what the servers refuse about one thing does not keep the others from them."""
+
+    def __init__(self) -> None:
+        self._refused: RpcError | None = None
+
+    async def one(self, what: str, work: Awaitable[None]) -> bool:
+        """Make a call; False when it was refused. Raises RpcError when there is nobody to ask."""
+        try:
+            await work
+        except RpcError as error:
+            if error.has(NO_LEADER) or error.has(NO_SERVERS):
+                raise
+            log.warning("The catalog refuses %s: %s", what, error.text)
+            self._refused = self._refused or error
+            return False
+        except WireError as error:
+            log.error("The catalog cannot be told about %s: %s", what, error)
+            self._refused = self._refused or RpcError(str(error))
+            return False
+        return True
+
+    def finish(self) -> None:
+        """Raise RpcError when something was refused, so that it is tried again."""
+        if self._refused is not None:
+            raise self._refused
+
+
 class LocalState:
     """Services and checks by ID. `on_change` is called with "" or a service's ID after every change."""
 
-    def __init__(self, caller: Caller, node: Node, is_server: bool, folder: Path | None) -> None:
+    def __init__(
+        self, caller: Caller, node: Node, is_server: bool, folder: Path | None, output_interval: float = 300.0
+    ) -> None:
         self._caller = caller
         self.node = node
         self._is_server = is_server
-        self._folder = folder
+        self.persisted = Persisted(folder)
+        self.output_interval = output_interval
+        """Seconds, more or less, for which a check's new output may wait as long as its status is the same."""
+        self._waiting_outputs: dict[str, asyncio.TimerHandle] = {}
         self.registered: dict[str, NodeService] = {}
         """The services as they were registered."""
         self.services: dict[str, NodeService] = {}
@@ -130,14 +169,14 @@ class LocalState:
         """Add or replace a service."""
         self.registered[service.id] = self.services[service.id] = service
         if persist:
-            self._write("services", service.id, encode_json(service))
+            self.persisted.write_service(service)
         self._touch(service.id)
 
     def remove_service(self, service_id: str) -> None:
         """Remove a service; its checks are removed one by one."""
         del self.services[service_id], self.registered[service_id]
         self._held.discard(service_id)
-        self._erase("services", service_id)
+        self.persisted.erase("services", service_id)
         self._touch(service_id)
 
     def show(self, service: NodeService) -> None:
@@ -160,31 +199,54 @@ class LocalState:
             self._held.discard(service_id)
             self._dirty.set()
 
+    def replace_node(self, node: Node) -> None:
+        """Show this node in another way from now on."""
+        self.node = node
+        self._touch("")
+
     def put_check(self, check: HealthCheck, definition: CheckType | None, persist: bool = True) -> None:
         """Add or replace a check."""
         self.checks[check.check_id] = check
         if definition is not None:
             self.definitions[check.check_id] = definition
         if persist:
-            body = {"Check": check, "Definition": definition}
-            self._write("checks", check.check_id, encode_json(body))
+            self.persisted.write_check(check, definition)
         self._touch(check.service_id)
 
     def remove_check(self, check_id: str) -> None:
         """Remove a check."""
         check = self.checks.pop(check_id)
         self.definitions.pop(check_id, None)
-        self._erase("checks", check_id)
+        self._keep_output(check_id)
+        self.persisted.erase("checks", check_id)
+        self.persisted.erase("checks/state", check_id)
         self._touch(check.service_id)
 
     def update_check(self, check_id: str, status: str, output: str) -> None:
-        """A check has a new result. A new output alone travels with the next full comparison."""
+        """A check has a new result. Of a new output alone the catalog hears later, so that it is not kept busy."""
         check = self.checks.get(check_id)
         if check is None or (check.status, check.output) == (status, output):
             return
         self.checks[check_id] = msgspec.structs.replace(check, status=status, output=output)
         if check.status != status:
+            self._keep_output(check_id)
             self._touch(check.service_id)
+        elif self.output_interval <= 0:
+            self._dirty.set()
+        elif check_id not in self._waiting_outputs:
+            seconds = self.output_interval * (0.5 + random.random())
+            loop = asyncio.get_running_loop()
+            self._waiting_outputs[check_id] = loop.call_later(seconds, self._tell_output, check_id)
+
+    def _tell_output(self, check_id: str) -> None:
+        self._keep_output(check_id)
+        self._dirty.set()
+
+    def _keep_output(self, check_id: str) -> None:
+        """The output of a check is not waiting to be told any more."""
+        timer = self._waiting_outputs.pop(check_id, None)
+        if timer is not None:
+            timer.cancel()
 
     def _touch(self, service_id: str) -> None:
         self._dirty.set()
@@ -205,57 +267,6 @@ class LocalState:
         """The checks of a service ("" for the node's own)."""
         return [check for check in self.checks.values() if check.service_id == service_id]
 
-    # The disk
-
-    def _path(self, kind: str, identifier: str) -> Path | None:
-        if self._folder is None:
-            return None
-        name = hashlib.sha256(identifier.encode("utf-8", "surrogateescape")).hexdigest()
-        return self._folder / kind / name
-
-    def _write(self, kind: str, identifier: str, data: bytes) -> None:
-        path = self._path(kind, identifier)
-        if path is None:
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-
-    def _erase(self, kind: str, identifier: str) -> None:
-        path = self._path(kind, identifier)
-        if path is not None:
-            path.unlink(missing_ok=True)
-
-    def load(self) -> tuple[list[NodeService], list[tuple[HealthCheck, CheckType | None]]]:
-        """What was registered before the restart; damaged files are reported and left out."""
-        services: list[NodeService] = []
-        checks: list[tuple[HealthCheck, CheckType | None]] = []
-        if self._folder is None:
-            return services, checks
-        for path in sorted(self._folder.glob("services/*")):
-            if path.suffix == ".tmp":
-                continue
-            try:
-                services.append(decode_json(NodeService, path.read_bytes()))
-            except (JsonError, OSError) as error:
-                log.error("cannot load the service in %s: %s", path, error)
-        for path in sorted(self._folder.glob("checks/*")):
-            if path.suffix == ".tmp":
-                continue
-            try:
-                body = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-                check = decode_json(HealthCheck, msgspec.json.encode(body.get("Check")))
-                raw = body.get("Definition")
-                definition = decode_json(CheckType, msgspec.json.encode(raw)) if raw else None
-                checks.append((check, definition))
-            except (JsonError, msgspec.DecodeError, OSError) as error:
-                log.error("cannot load the check in %s: %s", path, error)
-        return services, checks
-
     # The catalog
 
     def start(self) -> None:
@@ -265,6 +276,8 @@ class LocalState:
 
     async def stop(self) -> None:
         """Stop."""
+        for check_id in list(self._waiting_outputs):
+            self._keep_output(check_id)
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -303,36 +316,42 @@ class LocalState:
             listed.node_services.services or [],
             checked.health_checks or [],
             self._is_server,
+            self._waiting_outputs.keys(),
         )
+        held = {one.id: one for one in listed.node_services.services or ()}
+        mend = _Mending()
         for service_id in todo.deregister_services:
-            await self._deregister(service_id=service_id)
+            await mend.one(f"service={service_id}", self._deregister(service_id=service_id))
         for check_id in todo.deregister_checks:
-            await self._deregister(check_id=check_id)
+            await mend.one(f"check={check_id}", self._deregister(check_id=check_id))
         if todo.node and not todo.register_services and not todo.register_checks:
             await self._register(None, [], skip=False)
         update_node = todo.node
-        done: set[str] = set()
+        to_tell: dict[str, list[HealthCheck]] = {}
+        for check_id in todo.register_checks:
+            if check_id in self.checks:
+                to_tell.setdefault(self.checks[check_id].service_id, []).append(self.checks[check_id])
         for service_id in todo.register_services:
             service = self.services.get(service_id)
             if service is None or self.held(service_id):
                 continue
-            checks = [self.checks[c] for c in todo.register_checks if c in self.checks]
-            mine = [check for check in checks if check.service_id == service_id]
-            held = {one.id: one for one in listed.node_services.services or ()}.get(service_id)
-            if held is not None and service.enable_tag_override:
-                service = msgspec.structs.replace(service, tags=held.tags)
+            if service_id in held and service.enable_tag_override:
+                service = msgspec.structs.replace(service, tags=held[service_id].tags)
                 self.services[service_id] = service
-            await self._register(service, mine, skip=not update_node)
-            done.update(check.check_id for check in mine)
-            update_node = False
-            log.info("Synced service: service=%s", service_id)
-        for check_id in todo.register_checks:
-            check = self.checks.get(check_id)
-            if check is None or check_id in done or self.held(check.service_id):
-                continue
-            await self._register(None, [check], skip=not update_node)
-            update_node = False
-            log.debug("Synced check: check=%s", check_id)
+            checks = to_tell.pop(service_id, [])
+            work = self._register(service, checks, skip=not update_node)
+            if await mend.one(f"service={service_id}", work):
+                update_node = False
+                log.info("Synced service: service=%s", service_id)
+        for service_id, checks in to_tell.items():
+            for check in checks:
+                if self.held(service_id) or check.check_id not in self.checks:
+                    continue
+                work = self._register(None, [check], skip=not update_node)
+                if await mend.one(f"check={check.check_id}", work):
+                    update_node = False
+                    log.debug("Synced check: check=%s", check.check_id)
+        mend.finish()
 
     async def _register(self, service: NodeService | None, checks: list[HealthCheck], skip: bool) -> None:
         node = self.node

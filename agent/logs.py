@@ -12,7 +12,9 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from pathlib import Path
+
+from agent.config.settings import LogFile
+from agent.log_files import handlers_of
 
 _LEVELS = {5: "TRACE", 10: "DEBUG", 20: "INFO", 30: "WARN", 40: "ERROR", 50: "ERROR"}
 LEVELS = {"TRACE": 5, "DEBUG": 10, "INFO": 20, "WARN": 30, "WARNING": 30, "ERR": 40, "ERROR": 40}
@@ -117,18 +119,15 @@ class Json(logging.Formatter):
         return json.dumps(body)
 
 
-def set_up(level: str, as_json: bool = False, file: str = "") -> None:
-    """Log to standard output, and to a file if one is named. Raises ValueError for an unknown level."""
+def set_up(level: str, as_json: bool = False, where: LogFile = LogFile()) -> None:
+    """Log to standard output, and to the files and syslog that are named.
+
+    Raises ValueError for an unknown level, OSError for what cannot be opened.
+    """
     if level.upper() not in LEVELS:
         raise ValueError(f"Invalid log level: {level}. Valid log levels are: TRACE, DEBUG, INFO, WARN, ERROR")
     formatter = Json() if as_json else Lines()
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
-    if file:
-        path = Path(file)
-        if file.endswith("/") or path.is_dir():
-            path = path / "lictor.log"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(path))
+    handlers = [logging.StreamHandler(sys.stdout), *handlers_of(where)]
     root = logging.getLogger("lictor")
     loop = logging.getLogger("asyncio")  # Says what tasks died of that nobody waited for.
     for logger in (root, loop):

@@ -1,41 +1,64 @@
 """`Registrations`: what is registered with this agent, by API or by file, and the checks that run for it."""
 
+import asyncio
 import logging
 import time
 
 import msgspec
 
 from agent import definitions, file_definitions
+from agent.checks.alias import Surroundings
+from agent.checks.probe import AgentTls, Tools
 from agent.checks.runner import CheckRunner
 from agent.config.settings import Config
 from agent.definitions import DefinitionError, Expanded
 from agent.local import LocalState
+from model.durations import SECOND
 from model.structs.catalog import CheckType, HealthCheck
+from rpc.caller import Caller
 
 log = logging.getLogger("lictor.agent")
+
+REAP_INTERVAL = 30.0
+REAP_AFTER_AT_LEAST = 60.0
+"""Seconds for which a service may be critical before it is removed, however little its checks allow."""
+
+
+def _tools(config: Config) -> Tools:
+    own, tls = None, config.tls.internal_rpc
+    if config.enable_agent_tls_for_checks:
+        own = AgentTls(tls.ca_file, tls.ca_path, tls.cert_file, tls.key_file, config.tls.server_name)
+    return Tools(limit=config.check_output_max_size, tls=own)
 
 
 class Registrations:
     """Services and checks of one agent: `local` holds the rows, `checks` runs what keeps them up to date."""
 
-    def __init__(self, config: Config, local: LocalState) -> None:
+    def __init__(self, config: Config, local: LocalState, node_id: str, caller: Caller) -> None:
         self._config = config
         self.local = local
-        self.checks = CheckRunner(self._check_result, self._aliased, config.check_output_max_size)
+        around = Surroundings(local, (config.node_name, node_id), config.datacenter, caller)
+        self.checks = CheckRunner(self._check_result, around, _tools(config))
         self.checks.last_output = self._last_output  # type: ignore[method-assign]
         self._critical_since: dict[str, float] = {}
 
     def load(self) -> None:
-        """What was registered before the last stop, then what the files say. Raises DefinitionError, JsonError."""
-        services, checks = self.local.load()
-        for service in services:
+        """What was registered before the last stop, and what the files say. Raises DefinitionError, JsonError.
+
+        What a file defines takes the place of what was registered under the same ID.
+        """
+        for service in self.local.persisted.services():
             self.local.put_service(service, persist=False)
-        for check, definition in checks:
-            if not check.service_id or check.service_id in self.local.services:
-                self.local.put_check(msgspec.structs.replace(check, status="critical"), definition, persist=False)
-                if definition is not None:
-                    self.checks.add(check.check_id, definition, "critical")
         self._load_from_files(self._config)
+        for check, definition in self.local.persisted.checks():
+            if check.service_id and check.service_id not in self.local.services:
+                self.local.persisted.erase("checks", check.check_id)
+            elif definition is None:
+                self.local.put_check(check, None, persist=False)  # Maintenance.
+            elif check.check_id not in self.local.checks:
+                # Whatever it was, nobody knows how it is now.
+                row = msgspec.structs.replace(check, status="critical", output="")
+                self.add_check(row, definition, persist=False)
 
     def _load_from_files(self, config: Config) -> None:
         for raw in config.services:
@@ -43,8 +66,11 @@ class Registrations:
             for part in definitions.expand(
                 definition, config.node_name, config.enable_local_script_checks, self.sidecar_port
             ):
-                self.add_service(part, replace_checks=True, persist=False)
+                self.add_service(part, replace_checks=False, persist=False)
+                self.local.persisted.erase("services", part.service.id)
                 self.local.from_files.add(part.service.id)
+                for check, _ in part.checks:
+                    self._from_file(check.check_id)
         for raw in config.checks:
             own = file_definitions.check(raw)
             if not own.name:
@@ -55,7 +81,11 @@ class Registrations:
                 raise DefinitionError(f'ServiceID "{own.service_id}" does not exist')
             row = definitions.check_of(own.check, config.node_name, owner, own.check_id, own.name)
             self.add_check(msgspec.structs.replace(row, type=""), own.check, persist=False)  # As Consul shows these.
-            self.local.checks_from_files.add(own.check_id)
+            self._from_file(own.check_id)
+
+    def _from_file(self, check_id: str) -> None:
+        self.local.persisted.erase("checks", check_id)
+        self.local.checks_from_files.add(check_id)
 
     def sidecar_port(self, service_id: str) -> int:
         """A port for a sidecar: the one that it has, or the lowest free one of the range; 0 when none is left."""
@@ -84,51 +114,67 @@ class Registrations:
             self.remove_check(check.check_id)
         self.local.remove_service(service_id)
         sidecar = self.local.services.get(f"{service_id}-sidecar-proxy")
-        if sidecar is not None and sidecar.proxy.destination_service_id == service_id:
+        if sidecar is not None and sidecar.locally_registered_as_sidecar:
             self.remove_service(sidecar.id)
 
     def add_check(self, check: HealthCheck, definition: CheckType, persist: bool = True) -> None:
         """Add or replace a check and run it; a check that was there keeps its status and output."""
         old = self.local.checks.get(check.check_id)
-        if old is not None and not definition.status:
-            check = msgspec.structs.replace(check, status=old.status, output=old.output)
+        left = None
+        if old is not None:
+            if not definition.status:
+                check = msgspec.structs.replace(check, status=old.status, output=old.output)
+        elif definition.ttl > 0:
+            state = self.local.persisted.state(check.check_id)
+            if state is not None:
+                check = msgspec.structs.replace(check, status=state.status, output=state.output)
+                left = min(state.left, definition.ttl / SECOND)
         self.local.put_check(check, definition, persist)
-        self.checks.add(check.check_id, definition, check.status)
+        self.checks.add(check.check_id, definition, check.status, left)
+
+    def told(self, check_id: str, status: str, output: str) -> None:
+        """A TTL check was told its status; a restart before its time is over does not change that."""
+        kept, seconds = self.checks.told(check_id, status, output)
+        self.local.persisted.write_state(check_id, status, "" if self._config.discard_check_output else kept, seconds)
 
     def remove_check(self, check_id: str) -> None:
         """Stop and remove a check."""
         self.checks.remove(check_id)
         self.local.remove_check(check_id)
+        self._critical_since.pop(check_id, None)
 
     def _check_result(self, check_id: str, status: str, output: str) -> None:
         if self._config.discard_check_output:
             output = ""
         self.local.update_check(check_id, status, output)
-        definition = self.local.definitions.get(check_id)
-        check = self.local.checks.get(check_id)
-        if definition is None or check is None or definition.deregister_critical_service_after <= 0:
-            return
         if status != "critical":
             self._critical_since.pop(check_id, None)
-            return
-        since = self._critical_since.setdefault(check_id, time.monotonic())
-        limit = max(60.0, definition.deregister_critical_service_after / 1e9)
-        if check.service_id and time.monotonic() - since > limit:
-            log.info("Check for service has been critical for too long, deregistering: %s", check.service_id)
-            self._critical_since.pop(check_id, None)
-            self.remove_service(check.service_id)
+        else:
+            self._critical_since.setdefault(check_id, time.monotonic())
+
+    async def reap(self) -> None:
+        """Remove, for ever, services whose checks have been critical for longer than these allow."""
+        while True:
+            await asyncio.sleep(REAP_INTERVAL)
+            for service_id in self.overdue(time.monotonic()):
+                log.info("Check for service has been critical for too long, deregistering: service=%s", service_id)
+                self.remove_service(service_id)
+
+    def overdue(self, now: float) -> set[str]:
+        """The services that have been critical for too long at `now`, on the monotonic clock."""
+        found = set()
+        for check_id, since in self._critical_since.items():
+            check, definition = self.local.checks.get(check_id), self.local.definitions.get(check_id)
+            if check is None or definition is None or definition.deregister_critical_service_after <= 0:
+                continue
+            limit = max(REAP_AFTER_AT_LEAST, definition.deregister_critical_service_after / SECOND)
+            if check.service_id in self.local.services and now - since > limit:
+                found.add(check.service_id)
+        return found
 
     def _last_output(self, check_id: str) -> str:
         check = self.local.checks.get(check_id)
         return check.output if check else ""
-
-    def _aliased(self, check: CheckType) -> list[HealthCheck] | None:
-        if check.alias_node and check.alias_node != self._config.node_name:
-            return []
-        if check.alias_service and check.alias_service not in self.local.services:
-            return None
-        found = self.local.checks_of(check.alias_service)
-        return [*found, *(self.local.checks_of("") if not check.alias_service else [])]
 
     def maintenance(self, service_id: str, enable: bool, reason: str) -> None:
         """Take a service ("" for the node) out of discovery, or back."""
@@ -158,6 +204,8 @@ class Registrations:
     def reload(self, config: Config) -> None:
         """Take what the files say now in place of what they said. Raises DefinitionError, JsonError."""
         self._config = config
+        self.checks.tools = _tools(config)
+        self.local.output_interval = config.check_update_interval
         before, checks_before = set(self.local.from_files), set(self.local.checks_from_files)
         self.local.from_files.clear()
         self.local.checks_from_files.clear()

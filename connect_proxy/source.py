@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -11,6 +12,7 @@ from mesh.proxy_state import ProxyState
 
 log = logging.getLogger("lictor.connect.proxy")
 
+UNIX = "unix://"
 WAIT = 60
 MAX_DOCUMENT = 16 << 20
 
@@ -20,10 +22,18 @@ class SourceError(Exception):
 
 
 class AgentSource:
-    """The document of one proxy from an agent's HTTP API at `base` (http://host:port)."""
+    """The document of one proxy from an agent's HTTP API at `base` (http(s)://host:port or unix:///path).
 
-    def __init__(self, base: str, proxy_id: str, token: str = "") -> None:
-        self._base = base.rstrip("/")
+    `tls` is for https, `server_name` the name to expect in the agent's certificate if not the host's.
+    """
+
+    def __init__(
+        self, base: str, proxy_id: str, token: str = "", tls: ssl.SSLContext | None = None, server_name: str = ""
+    ) -> None:
+        self._unix = base[len(UNIX) :] if base.startswith(UNIX) else ""
+        self._base = "http://localhost" if self._unix else base.rstrip("/")
+        self._tls = tls
+        self._server_name = server_name or None
         self._proxy_id = proxy_id
         self._headers = {"X-Consul-Token": token} if token else {}
 
@@ -34,11 +44,13 @@ class AgentSource:
         """
         version, delay, seen = "", 0.25, False
         timeout = aiohttp.ClientTimeout(total=WAIT * 2)
-        async with aiohttp.ClientSession(headers=self._headers, timeout=timeout) as session:
+        connector = aiohttp.UnixConnector(self._unix) if self._unix else aiohttp.TCPConnector(ssl=self._tls or True)
+        async with aiohttp.ClientSession(headers=self._headers, timeout=timeout, connector=connector) as session:
             while True:
                 url = f"{self._base}/v1/agent/connect/proxy-state/{self._proxy_id}"
                 try:
-                    async with session.get(url, params={"hash": version, "wait": f"{WAIT}s"}) as response:
+                    params = {"hash": version, "wait": f"{WAIT}s"}
+                    async with session.get(url, params=params, server_hostname=self._server_name) as response:
                         body = await response.content.read(MAX_DOCUMENT)
                         while chunk := await response.content.read(MAX_DOCUMENT - len(body) or 1):
                             body += chunk

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from gossip.core import Member, Status
+from gossip.serf import RECONNECT_TAG
 
 SERVER_ROLE = "consul"
 CLIENT_ROLE = "node"
@@ -60,6 +61,11 @@ def parse_server(member: Member) -> ServerInfo | None:
     )
 
 
+def wide_admission(member: Member) -> str:
+    """Why a member must be kept out of the WAN pool; "" when it may come in."""
+    return "" if parse_server(member) is not None else f"Member '{member.name}' is not a server"
+
+
 def common_tags(node_id: str, datacenter: str, build: str) -> dict[str, str]:
     """The tags that servers and clients share."""
     return {
@@ -73,9 +79,10 @@ def common_tags(node_id: str, datacenter: str, build: str) -> dict[str, str]:
     }
 
 
-def client_tags(node_id: str, datacenter: str, build: str) -> dict[str, str]:
-    """The tags of a client agent."""
-    return {"role": CLIENT_ROLE, **common_tags(node_id, datacenter, build)}
+def client_tags(node_id: str, datacenter: str, build: str, reconnect: str = "") -> dict[str, str]:
+    """The tags of a client agent; `reconnect`: after which time (as Go writes it) it wants to be forgotten."""
+    own = {RECONNECT_TAG: reconnect} if reconnect else {}
+    return {"role": CLIENT_ROLE, **common_tags(node_id, datacenter, build), **own}
 
 
 def server_tags(

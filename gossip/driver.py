@@ -1,30 +1,51 @@
-"""`Gossip`: a member of a pool on real sockets. UDP for packets, TCP for exchanges of state, asyncio for the time."""
+"""`Gossip`: a member of a pool on real sockets: UDP for packets, TCP for exchanges of state.
+
+The core gets the time of the monotonic clock rather than the event loop's, which uvloop counts in whole milliseconds:
+too coarse for measuring how far away others are.
+"""
 
 import asyncio
 import contextlib
 import logging
 import os
 import random
-import re
 import socket
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import msgpack
-
-from gossip import wire
-from gossip.core import Core, Member, MemberEvent, Output, PushPull, SendPacket, Settings, Status, StreamPing, UserEvent
+from gossip import key_answers, remembered, wire
+from gossip.core import Core
+from gossip.dialling import MOST_BYTES_READ, reason, resolve
+from gossip.interface import (
+    Member,
+    MemberEvent,
+    Notice,
+    Output,
+    PushPull,
+    QueryAnswered,
+    SendPacket,
+    Settings,
+    Status,
+    StreamPing,
+    UserEvent,
+)
+from gossip.key_answers import KeyReport
+from gossip.notices import Notices
+from gossip.queries import Query
+from gossip.remembered import Remembered
+from gossip.streams import OuterError, StreamMessage, StreamReader, error_message
 from gossip.wire import GossipError
 from rpc.streams import send
 
-log = logging.getLogger("lictor.gossip")
-
-TICK = 0.025
+LEAST_TICK, MOST_TICK = 0.025, 0.1
+"""Seconds between looks at the clock: a quarter of the pool's gossip interval, within these bounds."""
 MAX_STREAMS = 128
-SNAPSHOT_LIMIT = 128 << 10
+SNAPSHOT_INTERVAL = 0.5
 
 Event = MemberEvent | UserEvent
+_STREAM_ERRORS = (OSError, GossipError, TimeoutError, asyncio.IncompleteReadError)
 
 
 class JoinError(Exception):
@@ -38,21 +59,38 @@ class Gossip:
         settings: who it is; `settings.port` 0 takes any free port.
         bind: the address to listen on.
         snapshot: a file that remembers the pool, so that a restart finds it again; None for none.
+        rejoin_after_leave: go back to that pool although this member left it on purpose.
+        pool: the pool's name in logs.
     """
 
-    def __init__(self, settings: Settings, bind: str, snapshot: Path | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        bind: str,
+        snapshot: Path | None = None,
+        rejoin_after_leave: bool = False,
+        pool: str = "lan",
+    ) -> None:
         self._settings = settings
         self._bind = bind
         self._snapshot_path = snapshot
+        self._rejoin_after_leave = rejoin_after_leave
         self._core: Core | None = None
         self._callbacks: list[Callable[[Event], None]] = []
         self._udp: asyncio.DatagramTransport | None = None
         self._tcp: asyncio.Server | None = None
         self._ticker: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: dict[int, asyncio.Event] = {}
         self._streams = 0
+        self._tick_seconds = min(MOST_TICK, max(LEAST_TICK, settings.timing.gossip_interval / 4))
+        self._remembered = Remembered()
         self._snapshot_dirty = False
+        self._next_snapshot = 0.0
+        self._left = False
         self._stopped = False
+        self._log = logging.getLogger(f"lictor.gossip.{pool}")
+        self._notices = Notices(self._log.warning)
 
     # Life
 
@@ -71,7 +109,8 @@ class Gossip:
             raise
         if self._settings.port == 0:
             self._settings.port = port
-        self._core = Core(self._settings, random.Random(), loop.time())
+        self._core = Core(self._settings, random.Random(), time.monotonic())
+        self._recall()
         self._schedule()
 
     @property
@@ -80,6 +119,11 @@ class Gossip:
         if self._core is None:
             raise RuntimeError("gossip has not been started")
         return self._core
+
+    @property
+    def started(self) -> bool:
+        """Whether `start` was successful."""
+        return self._core is not None
 
     async def stop(self) -> None:
         """Stop without leaving: the others will find this member failed."""
@@ -95,11 +139,16 @@ class Gossip:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._write_snapshot()
+        if not self._left:
+            self._write_snapshot()
 
     async def leave(self) -> None:
         """Tell everybody that this member leaves, and wait until that had time to spread; then `stop`."""
         core = self.core
+        if self._left:
+            return
+        self._left = True
+        self._write_snapshot()
         core.intend_to_leave()
         await self._until_told(5.0)
         core.leave()
@@ -107,25 +156,22 @@ class Gossip:
         await self._until_told(5.0)
         if core.others_alive:
             await asyncio.sleep(core.timing.propagate_delay)
-        if self._snapshot_path is not None:
-            with contextlib.suppress(OSError):
-                self._snapshot_path.unlink(missing_ok=True)
-            self._snapshot_path = None
 
     async def _until_told(self, seconds: float) -> None:
-        deadline = asyncio.get_running_loop().time() + seconds
-        while self.core.undelivered and self.core.others_alive and asyncio.get_running_loop().time() < deadline:
+        deadline = time.monotonic() + seconds
+        while self.core.undelivered and self.core.others_alive and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
 
     def _schedule(self) -> None:
-        self._ticker = asyncio.get_running_loop().call_later(TICK, self._tick)
+        self._ticker = asyncio.get_running_loop().call_later(self._tick_seconds, self._tick)
 
     def _tick(self) -> None:
         self._schedule()
-        self.core.tick(asyncio.get_running_loop().time())
+        now = time.monotonic()
+        self.core.tick(now)
         self._flush()
-        if self._snapshot_dirty:
-            self._snapshot_dirty = False
+        if self._snapshot_dirty and now >= self._next_snapshot and not self._left:
+            self._next_snapshot = now + SNAPSHOT_INTERVAL
             self._write_snapshot()
 
     # What others see and ask
@@ -135,8 +181,8 @@ class Gossip:
         self._callbacks.append(callback)
 
     def members(self) -> list[Member]:
-        """All known members by name."""
-        return self.core.members()
+        """All known members by name; none before `start`."""
+        return self._core.members() if self._core is not None else []
 
     @property
     def local(self) -> Member:
@@ -161,9 +207,35 @@ class Gossip:
 
     def force_leave(self, name: str, prune: bool = False) -> bool:
         """Declare that a failed member has left; False when nobody of that name is known."""
-        done = self.core.force_leave(name, prune, asyncio.get_running_loop().time())
+        done = self.core.force_leave(name, prune, time.monotonic())
         self._flush()
         return done
+
+    async def keys(self, operation: str, key: bytes = b"", relay_factor: int = 0) -> KeyReport:
+        """Ask all members for their keys or to change them (`key_answers.OPERATIONS`), and wait for all or long enough.
+
+        Raises GossipError when the key is too large for a query.
+        """
+        core = self.core
+        members = core.nodes_alive
+        payload = key_answers.request(key) if operation != key_answers.LIST else b""
+        query = core.ask(operation, payload, relay_factor, time.monotonic())
+        await self._answers(query, members)
+        return key_answers.report(members, query.answers)
+
+    async def _answers(self, query: Query, wanted: int) -> None:
+        """Wait until so many members have answered, or until the query's time is over."""
+        woken = self._waiting[query.number] = asyncio.Event()
+        self._flush()
+        try:
+            async with asyncio.timeout(max(0.0, query.deadline - time.monotonic())):
+                while len(query.answers) < wanted:
+                    await woken.wait()
+                    woken.clear()
+        except TimeoutError:
+            pass  # What has come by now is what there is.
+        finally:
+            self._waiting.pop(query.number, None)
 
     async def join(self, addresses: Iterable[str]) -> int:
         """Exchange state with members at `host[:port]`; returns with how many that worked.
@@ -174,17 +246,16 @@ class Gossip:
         errors = []
         for text in addresses:
             try:
-                targets = await self._resolve(text)
+                targets = await resolve(text, self._settings.port)
             except OSError as error:
-                errors.append(f"Failed to resolve {text}: {error.strerror or error}")
+                errors.append(f"Failed to resolve {text}: {error}")
                 continue
             for target in targets:
                 try:
                     await self._exchange(target, join=True)
                     joined += 1
-                except (OSError, GossipError, TimeoutError, asyncio.IncompleteReadError) as error:
-                    reason = str(error) or type(error).__name__
-                    errors.append(f"Failed to join {target[0]}:{target[1]}: {reason}")
+                except _STREAM_ERRORS as error:
+                    errors.append(f"Failed to join {target[0]}:{target[1]}: {reason(error, target)}")
         if joined:
             self.core.joined()
             self._flush()
@@ -195,34 +266,12 @@ class Gossip:
 
     async def rejoin(self) -> int:
         """Try the members that the snapshot remembers, until one answers."""
-        remembered = self._remembered()
-        random.shuffle(remembered)
-        for address in remembered:
+        addresses = [address for name, address in self._remembered.alive.items() if name != self._settings.name]
+        random.shuffle(addresses)
+        for address in addresses:
             with contextlib.suppress(JoinError):
                 return await self.join([address])
         return 0
-
-    async def _resolve(self, text: str) -> list[tuple[str, int]]:
-        """The addresses of `host[:port]`. Raises OSError."""
-        text = text.rpartition("/")[2]
-        port = self._settings.port
-        number = ""
-        if text.startswith("["):
-            host, _, rest = text[1:].partition("]")
-            number = rest[1:] if rest.startswith(":") else ""
-        elif text.count(":") == 1:
-            host, _, number = text.partition(":")
-        else:
-            host = text
-        if number:
-            if not re.fullmatch(r"[0-9]{1,5}", number, re.ASCII) or int(number) > 65535:
-                raise OSError(f"invalid port {number[:20]!r}")
-            port = int(number)
-        try:
-            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except UnicodeError:  # The name has a part that is empty, too long, or of characters that names cannot have.
-            raise OSError("no such host") from None
-        return list(dict.fromkeys((str(info[4][0]), int(info[4][1])) for info in found))
 
     # Doing what the core says
 
@@ -241,13 +290,18 @@ class Gossip:
             self._spawn(self._quiet_exchange(output))
         elif isinstance(output, StreamPing):
             self._spawn(self._stream_ping(output))
+        elif isinstance(output, QueryAnswered):
+            if output.number in self._waiting:
+                self._waiting[output.number].set()
+        elif isinstance(output, Notice):
+            self._notices.say(output, time.monotonic())
         else:
-            self._snapshot_dirty = self._snapshot_path is not None
+            self._snapshot_dirty = True
             for callback in self._callbacks:
                 try:
                     callback(output)
                 except Exception:
-                    log.exception("handling a gossip event failed")
+                    self._log.exception("handling a gossip event failed")
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -257,7 +311,7 @@ class Gossip:
     def packet_received(self, data: bytes, sender: tuple[str, int]) -> None:
         """A datagram arrived."""
         if self._core is not None and not self._stopped:
-            self._core.receive_packet(data, sender, asyncio.get_running_loop().time())
+            self._core.receive_packet(data, sender, time.monotonic())
             self._flush()
 
     # Streams
@@ -265,109 +319,112 @@ class Gossip:
     async def _quiet_exchange(self, output: PushPull) -> None:
         try:
             await self._exchange(output.address, output.join)
-        except (OSError, GossipError, TimeoutError, asyncio.IncompleteReadError) as error:
-            log.debug("push/pull with %s:%d failed: %s", *output.address, error)
+        except _STREAM_ERRORS as error:
+            self._log.debug("push/pull with %s:%d failed: %s", *output.address, error)
+
+    async def _ask(self, address: tuple[str, int], message: bytes) -> StreamMessage:
+        """Dial a member, say something, and return its answer. Raises GossipError, OSError, IncompleteReadError."""
+        envelope = self._settings.envelope
+        reader, writer = await asyncio.open_connection(*address, local_addr=(self._bind, 0))
+        try:
+            send(writer, envelope.close_stream(message, dialled=True))
+            await writer.drain()
+            return await _read(reader, StreamReader(envelope, dialled=True))
+        finally:
+            writer.close()
 
     async def _exchange(self, address: tuple[str, int], join: bool) -> None:
         core = self.core
         async with asyncio.timeout(core.timing.stream_timeout):
-            reader, writer = await asyncio.open_connection(*address, local_addr=(self._bind, 0))
-            try:
-                send(writer, core.local_state(join))
-                await writer.drain()
-                kind, nodes, user, _ = await _read_push_pull(reader)
-            finally:
-                writer.close()
-        if kind == wire.ERROR:
-            raise GossipError(user.decode("utf-8", "replace"))
-        core.merge(nodes, user, join, asyncio.get_running_loop().time())
+            answer = await self._ask(address, core.local_state(join))
+        if answer.kind == wire.ERROR:
+            raise GossipError(f"remote error: {wire.text(answer.fields, 'Error')[:500]}")
+        if answer.kind != wire.PUSH_PULL:
+            raise GossipError(f"received invalid msgType ({answer.kind}), expected pushPullMsg (6)")
+        core.merge(answer.nodes, answer.user, join, time.monotonic())
         self._flush()
 
     async def _stream_ping(self, ping: StreamPing) -> None:
-        with contextlib.suppress(OSError, TimeoutError, GossipError, asyncio.IncompleteReadError):
+        with contextlib.suppress(*_STREAM_ERRORS):
             async with asyncio.timeout(ping.timeout):
-                reader, writer = await asyncio.open_connection(*ping.address, local_addr=(self._bind, 0))
-                try:
-                    writer.write(wire.message(wire.PING, {"Node": ping.node, "SeqNo": ping.sequence}))
-                    answer = await reader.read(512)
-                finally:
-                    writer.close()
-            if answer[:1] == bytes((wire.ACK,)) and wire.number(wire.unpack(answer[1:]), "SeqNo") == ping.sequence:
+                answer = await self._ask(
+                    ping.address, wire.message(wire.PING, {"Node": ping.node, "SeqNo": ping.sequence})
+                )
+            if answer.kind == wire.ACK and wire.number(answer.fields, "SeqNo") == ping.sequence:
                 self.core.stream_ack(ping.sequence)
                 self._flush()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._streams >= MAX_STREAMS or self._core is None:
+        core, peer = self._core, writer.get_extra_info("peername")
+        if self._streams >= MAX_STREAMS or core is None or not peer:
             writer.close()
             return
         self._streams += 1
         try:
-            async with asyncio.timeout(self._core.timing.stream_timeout):
+            if not self._settings.allowed(str(peer[0])):
+                raise GossipError("its address is not in the allowed CIDRs")
+            async with asyncio.timeout(core.timing.stream_timeout):
                 await self._answer(reader, writer)
-        except (OSError, GossipError, TimeoutError, asyncio.IncompleteReadError) as error:
-            peer = writer.get_extra_info("peername")
-            log.debug("gossip stream from %s failed: %s", peer, error)
+        except (GossipError, TimeoutError, asyncio.IncompleteReadError) as error:
+            why = str(error) if isinstance(error, GossipError) else "the stream ended early or took too long"
+            notice = Notice(f"failed to receive: {why} from={peer[0]}:{peer[1]}", f"{peer[0]} {why}")
+            self._notices.say(notice, time.monotonic())
+        except OSError as error:
+            self._log.debug("gossip stream from %s failed: %s", peer, error)
         finally:
             self._streams -= 1
             writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        core = self.core
-        kind, nodes, user, join = await _read_push_pull(reader)
-        now = asyncio.get_running_loop().time()
-        if kind == wire.PING:
-            fields = nodes[0]
-            wanted = wire.text(fields, "Node")
-            if wanted in ("", core.name):
-                body = {"Payload": None, "SeqNo": wire.number(fields, "SeqNo", 1 << 32)}
-                send(writer, wire.message(wire.ACK, body))
-                await writer.drain()
-            return
-        if kind == wire.PUSH_PULL:
-            send(writer, core.local_state(join))
+        core, envelope = self.core, self._settings.envelope
+        try:
+            message = await _read(reader, StreamReader(envelope, dialled=False))
+        except OuterError as error:
+            send(writer, envelope.close_stream(error_message(str(error)), dialled=False))
             await writer.drain()
-            core.merge(nodes, user, join, now)
+            raise
+        if message.kind == wire.PING:
+            wanted = wire.text(message.fields, "Node")
+            if wanted in ("", core.name):
+                body = {"Payload": None, "SeqNo": wire.number(message.fields, "SeqNo", 1 << 32)}
+                send(writer, envelope.close_stream(wire.message(wire.ACK, body), dialled=False))
+                await writer.drain()
+        elif message.kind == wire.PUSH_PULL:
+            send(writer, envelope.close_stream(core.local_state(message.join), dialled=False))
+            await writer.drain()
+            core.merge(message.nodes, message.user, message.join, time.monotonic())
             self._flush()
 
     # The snapshot
 
-    def _remembered(self) -> list[str]:
+    def _recall(self) -> None:
+        """Go on from where an earlier life of this member stopped."""
         if self._snapshot_path is None:
-            return []
+            return
         try:
-            lines = self._snapshot_path.read_text("utf-8", "replace")[: 16 * SNAPSHOT_LIMIT].split("\n")[:-1]
+            with self._snapshot_path.open("rb") as file:
+                text = file.read(remembered.MOST_BYTES).decode("utf-8", "replace")
         except OSError:
-            return []
-        alive: dict[str, str] = {}
-        for line in lines:
-            kind, _, rest = line.partition(": ")
-            if kind == "alive":
-                name, _, address = rest.rpartition(" ")
-                alive[name] = address
-            elif kind == "not-alive":
-                alive.pop(rest, None)
-            elif line == "leave":
-                alive.clear()
-        alive.pop(self._settings.name, None)
-        return list(alive.values())
+            return
+        found = self._remembered = remembered.parse(text, self._rejoin_after_leave)
+        self.core.remember(found.clock, found.event_clock, found.query_clock)
 
     def _write_snapshot(self) -> None:
+        self._snapshot_dirty = False
         if self._snapshot_path is None or self._core is None:
             return
-        lines = []
-        for member in self._core.members():
-            if member.status is Status.ALIVE and member.name != self._core.name:
-                host = f"[{member.address}]" if ":" in member.address else member.address
-                lines.append(f"alive: {member.name} {host}:{member.port}\n")
+        core = self._core
+        alone = not any(one.status is Status.ALIVE and one.name != core.name for one in core.members())
+        if alone and self._snapshot_path.exists() and not self._left:
+            return  # Alone after a failure of the network: what is remembered is worth more than nothing.
+        text = remembered.written(core.members(), core.name, core.clocks, self._left)
         temporary = self._snapshot_path.with_suffix(".tmp")
         try:
             self._snapshot_path.parent.mkdir(parents=True, exist_ok=True)
-            if not lines and self._snapshot_path.exists():
-                return  # Alone after a failure of the network: what is remembered is worth more than nothing.
-            temporary.write_text("".join(lines))
+            temporary.write_text(text)
             os.replace(temporary, self._snapshot_path)
         except OSError as error:
-            log.warning("cannot write the gossip snapshot: %s", error)
+            self._log.warning("cannot write the gossip snapshot: %s", error)
 
 
 class _Packets(asyncio.DatagramProtocol):
@@ -377,74 +434,13 @@ class _Packets(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
         self._gossip.packet_received(data, (addr[0], addr[1]))
 
-    def error_received(self, exc: Exception) -> None:
-        log.debug("gossip datagram: %s", exc)
 
-
-async def _read_push_pull(reader: asyncio.StreamReader) -> tuple[int, list[dict[str, Any]], bytes, bool]:
-    """A message of a stream: its type, node states (or a ping's fields), user state, and whether it is a join."""
-    kind = (await reader.readexactly(1))[0]
-    buffered = bytearray()
-    if kind == wire.COMPRESSED:
-        kind, buffered = await _read_compressed(reader)
-    unpacker = msgpack.Unpacker(
-        raw=False, unicode_errors="surrogateescape", strict_map_key=False, max_buffer_size=wire.MAX_STREAM
-    )
-    unpacker.feed(bytes(buffered))
-    total = bytearray(buffered)
-
-    async def one() -> dict[str, Any]:
-        while True:
-            try:
-                value = unpacker.unpack()
-            except msgpack.OutOfData:
-                chunk = await reader.read(65536)
-                if not chunk:
-                    raise asyncio.IncompleteReadError(bytes(total[:16]), None) from None
-                if len(total) + len(chunk) > wire.MAX_STREAM:
-                    raise GossipError("a stream's message is too large") from None
-                total.extend(chunk)
-                unpacker.feed(chunk)
-                continue
-            except (msgpack.exceptions.UnpackException, ValueError, TypeError, RecursionError) as error:
-                raise GossipError(f"not a msgpack value: {error}") from None
-            if not isinstance(value, dict):
-                raise GossipError("a stream's value is not a map")
-            return value
-
-    header = await one()
-    if kind == wire.ERROR:
-        return kind, [], wire.text(header, "Error").encode(), False
-    if kind == wire.PING:
-        return kind, [header], b"", False
-    if kind != wire.PUSH_PULL:
-        raise GossipError(f"unknown stream type {kind}")
-    count = wire.number(header, "Nodes", wire.MAX_NODES)
-    length = wire.number(header, "UserStateLen", wire.MAX_STREAM)
-    nodes = [await one() for _ in range(count)]
-    user = bytearray(total[unpacker.tell() :])
-    while len(user) < length:
-        chunk = await reader.read(length - len(user))
-        if not chunk:
-            raise asyncio.IncompleteReadError(b"", length)
-        user.extend(chunk)
-    return kind, nodes, bytes(user[:length]), bool(header.get("Join"))
-
-
-async def _read_compressed(reader: asyncio.StreamReader) -> tuple[int, bytearray]:
-    """A compressed stream message: read its map, which has no length in front, until it is whole."""
-    data = bytearray()
+async def _read(reader: asyncio.StreamReader, parser: StreamReader) -> StreamMessage:
+    """The message of a stream. Raises GossipError, IncompleteReadError."""
     while True:
-        chunk = await reader.read(65536)
+        chunk = await reader.read(MOST_BYTES_READ)
         if not chunk:
-            raise asyncio.IncompleteReadError(bytes(data[:16]), None)
-        data.extend(chunk)
-        if len(data) > wire.MAX_STREAM:
-            raise GossipError("a compressed stream is too large")
-        try:
-            plain = wire.decompress(bytes(data))
-        except GossipError:
-            continue  # Not whole yet, or rubbish: the time-out of the stream ends that.
-        if not plain:
-            raise GossipError("an empty compressed stream")
-        return plain[0], bytearray(plain[1:])
+            raise asyncio.IncompleteReadError(b"", None)
+        message = parser.feed(chunk)
+        if message is not None:
+            return message

@@ -1,8 +1,9 @@
 """Messages of memberlist and serf as bytes.
 
-Old-spec msgpack (raw strings, no bin) in both directions, new-spec understood. A packet is layers outside in: CRC,
-then compound and compressed ones to a bounded depth, then single messages. Encryption and labels are not spoken yet: a
-packet that carries them does not parse and is counted as malformed.
+Old-spec msgpack (raw strings, no bin) in both directions, new-spec understood. A packet is layers outside in: label
+and encryption (`gossip.envelope`), CRC, then compound and compressed ones to a bounded depth, then single messages.
+Real members compress by default, so compression is read; it is not written, because Python would need more time for
+that than the network saves.
 
 Source: the published wire formats of memberlist 0.5 and serf 0.10, as recorded from Consul 1.14.
 """
@@ -16,11 +17,15 @@ import msgpack
 PING, INDIRECT_PING, ACK, SUSPECT, ALIVE, DEAD, PUSH_PULL = range(7)
 COMPOUND, USER, COMPRESSED, ENCRYPTED, NACK, CRC, ERROR = 7, 8, 9, 10, 11, 12, 13
 LEAVE_INTENT, JOIN_INTENT, STATE, USER_EVENT, QUERY, QUERY_RESPONSE = range(6)
+CONFLICT_RESPONSE, KEY_REQUEST, KEY_RESPONSE, RELAY = range(6, 10)
 
 MAX_PACKET = 65536
 MAX_DECOMPRESSED = 4 << 20
-MAX_STREAM = 32 << 20
+MAX_STREAM = 20 << 20
 MAX_NODES = 65536
+MOST_LTIME = 1 << 62
+MOST_WITNESSED = 1 << 61
+"""Clocks follow times up to here: so they can count on from whatever anybody says without leaving the range."""
 _MAX_LAYERS = 8
 
 VERSIONS = bytes((1, 5, 2, 2, 5, 4))
@@ -45,17 +50,35 @@ def message(kind: int, body: dict[str, Any]) -> bytes:
 
 def unpack(data: bytes) -> dict[str, Any]:
     """A message's body; what follows it is ignored. Raises GossipError."""
+    return unpack_from(data)[0]
+
+
+def unpack_from(data: bytes) -> tuple[dict[str, Any], bytes]:
+    """A message's body and what follows it. Raises GossipError."""
+    body, rest = _value(data)
+    if not isinstance(body, dict):
+        raise GossipError("a message's body is not a map")
+    return body, rest
+
+
+def unpack_list(data: bytes) -> list[Any]:
+    """A list; what follows it is ignored. Raises GossipError."""
+    value, _ = _value(data)
+    if not isinstance(value, list):
+        raise GossipError("not a list")
+    return value
+
+
+def _value(data: bytes) -> tuple[Any, bytes]:
     unpacker = msgpack.Unpacker(
         raw=False, unicode_errors="surrogateescape", strict_map_key=False, max_buffer_size=max(1, len(data))
     )
     unpacker.feed(data)
     try:
-        body = unpacker.unpack()
+        value = unpacker.unpack()
     except (msgpack.exceptions.UnpackException, ValueError, TypeError, RecursionError) as error:
         raise GossipError(f"not a msgpack body: {error or type(error).__name__}") from None
-    if not isinstance(body, dict):
-        raise GossipError("a message's body is not a map")
-    return body
+    return value, data[unpacker.tell() :]
 
 
 def text(body: dict[str, Any], key: str) -> str:
@@ -92,6 +115,16 @@ def number(body: dict[str, Any], key: str, limit: int = 1 << 64) -> int:
     if not isinstance(value, int) or not 0 <= value < limit:
         raise GossipError(f"{key} is not a number in range")
     return int(value)
+
+
+def ltime(body: dict[str, Any], key: str = "LTime") -> int:
+    """A Lamport time. Raises GossipError for those that no clock can have reached."""
+    return number(body, key, MOST_LTIME)
+
+
+def witnessed(clock: int, seen: int) -> int:
+    """A Lamport clock that has seen somebody's time."""
+    return seen + 1 if clock <= seen < MOST_WITNESSED else clock
 
 
 def split_packet(packet: bytes) -> list[tuple[int, bytes]]:

@@ -61,7 +61,7 @@ def intentions_of(entries: Iterable[ServiceIntentionsConfigEntry]) -> list[Inten
 
 def order(intention: Intention) -> tuple[int, str, str]:
     """Sorts intentions: higher precedence first, then by names."""
-    return -intention.precedence, intention.destination_name, intention.source_name
+    return -intention.precedence, intention.source_name, intention.destination_name
 
 
 def for_destination(intentions: Iterable[Intention], name: str) -> list[Intention]:

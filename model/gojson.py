@@ -4,6 +4,7 @@ Names are read without regard to case, `null` leaves a zero value, a wrong type 
 refused where the endpoint asks for that. Bounded in depth; the caller bounds the size.
 """
 
+import re
 import typing
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
@@ -26,6 +27,7 @@ from model.codec import (
 )
 from model.durations import DurationError, format_duration, parse_duration
 from model.gotime import GoTime
+from model.json_syntax import syntax_error
 
 W = TypeVar("W", bound=Wire)
 Style = Literal["go", "agent"]
@@ -168,21 +170,38 @@ def free_form_to_json(value: Any) -> Any:
 
 
 def parse_json(raw: bytes) -> Any:
-    """JSON text to builtins; raises JsonError with Go's text for bad syntax and for nesting beyond MAX_DEPTH."""
+    """JSON text to builtins; raises JsonError with Go's text for bad syntax and for nesting beyond MAX_DEPTH.
+
+    Text that is not UTF-8, and halves of surrogate pairs, become U+FFFD, as in Go.
+    """
     try:
         value = msgspec.json.decode(raw)
     except msgspec.DecodeError as error:
-        first = _first_value(raw, str(error))
+        first = _first_value(raw, str(error)) or _without_surrogates(raw)
         if first is None:
-            raise JsonError(_syntax_error(raw, str(error))) from None
+            raise JsonError(syntax_error(raw) or str(error)) from None
         return parse_json(first)
     except RecursionError:
         raise JsonError("exceeded max depth") from None
     except UnicodeDecodeError:
-        raise JsonError("invalid UTF-8 in string literal") from None
+        return parse_json(raw.decode("utf-8", "replace").encode())
     if _depth_exceeds(value, MAX_DEPTH):
         raise JsonError("exceeded max depth")
     return value
+
+
+_LOW = rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_SURROGATE = re.compile(rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}(%b)?|%b" % (_LOW, _LOW))
+
+
+def _without_surrogates(raw: bytes) -> bytes | None:
+    """The text with halves of surrogate pairs replaced; None when there are none."""
+
+    def replaced(found: re.Match[bytes]) -> bytes:
+        return found[0] if found[0] == b"\\\\" or found[1] else b"\\ufffd"
+
+    text = _SURROGATE.sub(replaced, raw)
+    return text if text != raw else None
 
 
 def _first_value(raw: bytes, reason: str) -> bytes | None:
@@ -207,40 +226,6 @@ def _depth_exceeds(value: Any, limit: int) -> bool:
         if not layer:
             return False
     return True
-
-
-def _syntax_error(raw: bytes, reason: str) -> str:
-    text = raw.strip(b" \t\r\n")
-    if not text:
-        return "EOF"
-    if "truncated" in reason:
-        return "unexpected EOF"
-    position = reason.rpartition("(byte ")[2].rstrip(")")
-    if position.isdigit() and int(position) < len(raw):
-        at = int(position)
-        shown = raw[at : at + 1].decode("latin-1")
-        where = next((text for sign, text in _WHERE if sign in reason), "looking for beginning of value")
-        return f"invalid character {_quoted(shown)} {where}"
-    return reason
-
-
-_WHERE = (
-    ("trailing characters", "after top-level value"),
-    ("object keys must be", "looking for beginning of object key string"),
-    ("comma in object", "looking for beginning of object key string"),
-    ("expected ':'", "after object key"),
-    ("expected ',' or '}'", "after object key:value pair"),
-    ("expected ',' or ']'", "after array element"),
-)
-"""What a sign in the parser's reason means, as Go puts it."""
-
-
-def _quoted(character: str) -> str:
-    if character == "'":
-        return "'\\''"
-    if character == '"':
-        return "'\"'"
-    return f"'{character}'" if character.isprintable() else f"'\\x{ord(character):02x}'"
 
 
 _REFUSED_SNAKE_CASE = frozenset(
@@ -340,7 +325,7 @@ def fields_from_json(cls: type[W], value: Any, *, unknown: Literal["error", "ign
         if item is None:
             continue
         where = f"{path}.{field.name}" if path else field.name
-        if field.kind is int and item.__class__ in (int, float):
+        if field.kind is int and not field.marker and item.__class__ in (int, float):
             _check_range(field, item, where, _shown_owner(cls.__name__, style))
         found[field.attribute] = _value_from_json(
             field.kind, field.marker, item, unknown, style, where, cls.__name__
@@ -355,7 +340,7 @@ def _check_range(field: Field, value: float, path: str, owner: str) -> None:
     """Raise JsonError for a number that a field of 64 bits, signed or not, cannot hold."""
     unsigned = field.attribute in UNSIGNED
     if not (0 <= value < 2 * _SIGNED_LIMIT if unsigned else -_SIGNED_LIMIT <= value < _SIGNED_LIMIT):
-        kind = "uint64" if unsigned else "time.Duration" if field.marker else "int"
+        kind = "uint64" if unsigned else "int"
         raise JsonError(f"json: cannot unmarshal number {value} into Go struct field {owner}.{path} of type {kind}")
 
 
@@ -376,14 +361,12 @@ def _value_from_json(
             return _duration(value, path)
         if actual is int and -_SIGNED_LIMIT <= value < 2 * _SIGNED_LIMIT:
             return value
-        if actual is float and value.is_integer() and abs(value) < _SIGNED_LIMIT:
-            return int(value)
     elif kind is bool:
         if actual is bool:
             return value
     elif kind is float:
         if actual in (int, float):
-            return _as_float(value)
+            return _float(value)
     elif kind is bytes:
         if actual is str:
             return _base64(value)
@@ -446,19 +429,12 @@ def _zero(kind: Any) -> Any:
 def free_form_from_json(value: Any) -> Any:
     """A free-form value as Go keeps it: every number is a float64. Raises JsonError for one that is too large."""
     if value.__class__ is int:
-        return _as_float(value)
+        return _float(value)
     if value.__class__ is list:
         return [free_form_from_json(item) for item in value]
     if value.__class__ is dict:
         return {key: free_form_from_json(item) for key, item in value.items()}
     return value
-
-
-def _as_float(value: float) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        raise JsonError(f"json: cannot unmarshal number {value} into Go value of type float64") from None
 
 
 def _duration(value: Any, path: str) -> int:
@@ -470,8 +446,17 @@ def _duration(value: Any, path: str) -> int:
         except DurationError as error:
             raise JsonError(str(error)) from None
     if value.__class__ in (int, float):
-        return int(value)
+        if -_SIGNED_LIMIT <= value < _SIGNED_LIMIT:
+            return int(value)
+        raise JsonError(f"json: cannot unmarshal number {value} into Go struct field {path} of type time.Duration")
     raise JsonError(f"json: cannot unmarshal {json_kind(value)} into Go struct field {path} of type time.Duration")
+
+
+def _float(value: int | float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise JsonError("json: cannot unmarshal number into Go value of type float64") from None
 
 
 def _base64(text: str) -> bytes:
@@ -490,7 +475,7 @@ def _mismatch(value: Any, owner: str, path: str, go_type: str) -> JsonError:
     shown = json_kind(value)
     if not path:
         return JsonError(f"json: cannot unmarshal {shown} into Go value of type structs.{owner}")
-    if shown == "number" and value.__class__ is float:
+    if shown == "number" and (value.__class__ is float or go_type == "int"):
         shown = f"number {value}"
     return JsonError(f"json: cannot unmarshal {shown} into Go struct field {owner}.{path} of type {go_type}")
 

@@ -9,6 +9,7 @@ from model.codec import Wire, WireError
 from model.errors import RpcError
 from model.methods import METHODS
 from model.structs.base import Query
+from rpc.dialing import Dialer
 from rpc.messages import OutOfData, ValueReader, decode_reply, encode_request
 from rpc.session import Session, Stream
 from rpc.streams import end_when_unheard
@@ -29,10 +30,12 @@ class _Connection:
 
 
 class Pool:
-    """Calls to servers by `ip:port`. `source` is the local address to dial from, if one is wanted."""
+    """Calls to servers by `ip:port`, over connections that `dialer` makes."""
 
-    def __init__(self, source: str = "") -> None:
-        self.source = (source, 0) if source else None
+    def __init__(self, dialer: Dialer | None = None) -> None:
+        self.dialer = dialer or Dialer()
+        self.call_timeout = CALL_TIMEOUT
+        """Seconds that a call may take, beside the time that a blocking one is to wait."""
         self._connections: dict[str, _Connection] = {}
         self._dialling: dict[str, asyncio.Lock] = {}
         self._sequence = itertools.count(1)
@@ -44,7 +47,7 @@ class Pool:
         stream, values = connection.idle.pop() if connection.idle else (connection.session.open(), ValueReader())
         reusable = False
         try:
-            async with asyncio.timeout(_time_limit(args)):
+            async with asyncio.timeout(_wait(args) + self.call_timeout):
                 await stream.write(encode_request(next(self._sequence), method, args))
                 header = await _value(stream, values)
                 body = await _value(stream, values)
@@ -73,18 +76,7 @@ class Pool:
             connection = self._connections.get(address)
             if connection is not None and not connection.session.closed:
                 return connection
-            host, _, port = address.rpartition(":")
-            if not port.isdigit():
-                raise ConnectionRefusedError(f"{address!r} is no address of a server")
-            try:
-                async with asyncio.timeout(DIAL_TIMEOUT):
-                    reader, writer = await asyncio.open_connection(
-                        host.strip("[]"), int(port), local_addr=self.source
-                    )
-            except TimeoutError:
-                raise ConnectionRefusedError(f"{address} does not answer") from None
-            except OSError as error:
-                raise ConnectionRefusedError(f"{address}: {error.strerror or error}") from None
+            reader, writer = await self.dialer.dial(address, DIAL_TIMEOUT)
             end_when_unheard(writer, UNHEARD)
             writer.write(b"\x04")
             connection = self._connections[address] = _Connection(Session(reader, writer, True))
@@ -102,11 +94,12 @@ class Pool:
         await asyncio.gather(*(one.session.close() for one in connections.values()), return_exceptions=True)
 
 
-def _time_limit(args: Wire) -> float:
+def _wait(args: Wire) -> float:
+    """Seconds for which a call may block."""
     if isinstance(args, Query) and args.min_query_index:
         wait = args.max_query_time / _SECOND if args.max_query_time else DEFAULT_QUERY_TIME
-        return wait * (1 + 1 / 16) + CALL_TIMEOUT
-    return CALL_TIMEOUT
+        return wait * (1 + 1 / 16)
+    return 0.0
 
 
 async def _value(stream: Stream, values: ValueReader) -> Any:

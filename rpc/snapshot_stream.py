@@ -16,7 +16,9 @@ import msgpack
 
 from model.codec import WireError, from_wire
 from model.errors import RpcError
+from model.goerrors import dial_text
 from model.structs.operator import SnapshotRequest, SnapshotResponse
+from rpc.dialing import Dialer
 from rpc.messages import OutOfData, encode_body
 from rpc.streams import send
 
@@ -62,19 +64,15 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answ
 
 
 async def ask(
-    address: str, request: SnapshotRequest, archive: IO[bytes], source: tuple[str, int] | None = None
+    address: str, request: SnapshotRequest, archive: IO[bytes], dialer: Dialer | None = None
 ) -> tuple[SnapshotResponse, IO[bytes]]:
     """Make a snapshot request of the server at `ip:port`; returns its answer and, for a save, the archive, rewound.
 
     Raises RpcError when the server refuses, ConnectionError when it cannot be reached or breaks off.
     """
-    host, _, port = address.rpartition(":")
-    if not port.isdigit():
-        raise ConnectionRefusedError(f"{address!r} is no address of a server")
     saved = spool()
     try:
-        async with asyncio.timeout(DIAL_TIMEOUT):
-            reader, writer = await asyncio.open_connection(host.strip("[]"), int(port), local_addr=source)
+        reader, writer = await (dialer or Dialer()).dial(address, DIAL_TIMEOUT)
         try:
             send(writer, b"\x05" + encode_body(request))
             await _send(writer, archive)
@@ -95,7 +93,7 @@ async def ask(
         if isinstance(error, WireError):
             raise ConnectionResetError(f"{address} answered with rubbish: {error}") from None
         if isinstance(error, OSError) and not isinstance(error, ConnectionError):
-            raise ConnectionRefusedError(f"{address}: {error.strerror or error}") from None
+            raise ConnectionRefusedError(dial_text("tcp", address, error)) from None
         raise
 
 

@@ -6,29 +6,34 @@ import random
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from gossip.consul import ServerInfo, admission, parse_server, server_tags
-from gossip.core import LAN, LOCAL, Member, MemberEvent, Settings, Status, Timing
+from gossip.core import LAN, LOCAL, WAN, Member, MemberEvent, Status
 from gossip.driver import Event, Gossip
+from gossip.options import PoolOptions
 from model.codec import Wire
 from model.commands import CommandType, command
 from model.errors import NO_LEADER, NO_PATH_TO_DATACENTER, RpcError
+from model.metrics import METRICS
 from model.structs.coordinate import Coordinate
 from model.structs.operator import DEFAULT_AUTOPILOT, AutopilotConfig, SnapshotRequest, SnapshotResponse
 from rpc import snapshot_stream
+from rpc.dialing import Dialer
 from rpc.listener import Listener
 from rpc.pool import Pool
+from rpc.security import Security
 from server.endpoints import snapshot
-from server.endpoints.context import Limits, ServerMember
+from server.endpoints.context import Limits, ServerMember, SignOffer
 from server.endpoints.dispatch import dispatch
 from server.fsm import Fsm
 from server.leader.autopilot import Autopilot
 from server.leader.ca import CertificateAuthority
 from server.leader.loop import LeaderLoop
 from server.leader.session_ttl import SessionTimers
+from server.pools import Pools
 from server.raft import recovery
 from server.raft.driver import RaftNode
 from server.raft.errors import CannotBootstrap, ConfigurationError, RaftError
@@ -37,13 +42,27 @@ from server.raft.node_config import RaftConfig
 from server.raft.node_config import Server as RaftServer
 from server.raft.snapshot import DiskSnapshots, MemorySnapshots, Snapshots
 from server.raft.transport import Transport
+from server.wide import WideConfig, WidePool
 
 log = logging.getLogger("lictor.server")
+
+_CALLS = METRICS.counter("client.rpc")
+
+
+class SnapshotTiming(NamedTuple):
+    """When a server snapshots its state; see `RaftConfig`. `interval` in seconds."""
+
+    interval: float = 30.0
+    threshold: int = 16384
+    trailing_logs: int = 10_000
 
 
 @dataclass
 class ServerConfig:
-    """A server's settings. Ports of 0 take any free port; `data_dir` None keeps nothing on disk."""
+    """A server's settings. Ports of 0 take any free port; `data_dir` None keeps nothing on disk.
+
+    Without a `wan_port` above -1 the server is in no WAN pool. `lan` and `wan` None take the defaults of the pools.
+    """
 
     node_name: str
     node_id: str
@@ -54,17 +73,22 @@ class ServerConfig:
     advertise: str = "127.0.0.1"
     rpc_port: int = 8300
     gossip_port: int = 8301
-    wan_port: int = 8302
+    wan_port: int = -1
+    lan: PoolOptions | None = None
+    wan: PoolOptions | None = None
     data_dir: Path | None = None
     bootstrap: bool = False
     bootstrap_expect: int = 0
     raft_multiplier: int = 5
     lease_reads: bool = False
     fast: bool = False
+    snapshots: SnapshotTiming = field(default_factory=SnapshotTiming)
     limits: Limits = field(default_factory=Limits)
+    connect_enabled: bool = True
     ca_config: dict[str, Any] = field(default_factory=dict)
     autopilot: AutopilotConfig = DEFAULT_AUTOPILOT
     extra_tags: dict[str, str] = field(default_factory=dict)
+    security: Security = field(default_factory=Security)
 
 
 MAX_HEARTBEAT = 0.1
@@ -79,7 +103,7 @@ def raft_timing(multiplier: int, fast: bool, lease_reads: bool = False) -> RaftC
     return RaftConfig(heartbeat=heartbeat, election=0.12 * multiplier, lease_reads=lease_reads)
 
 
-class Server:
+class Server(Pools):
     """A server. The face that it shares with `agent.client.Client`: call, members, join, leave, stop, stats."""
 
     is_server = True
@@ -90,16 +114,22 @@ class Server:
         self.domain = config.domain
         self.node_name = config.node_name
         self.limits = config.limits
+        self.connect_enabled = config.connect_enabled
         self.fsm = Fsm()
         self.session_timers = SessionTimers(time.monotonic)
         self.autopilot = Autopilot(config.autopilot)
         self.coordinate_updates: dict[tuple[str, str], Coordinate] = {}
         self.ca = CertificateAuthority(config.datacenter, lambda: self.fsm.store, self._apply, self.uuid)
         self.ca.initial_config = config.ca_config
-        self.pool = Pool(config.bind if config.bind.startswith("127.") else "")
-        self.listener = Listener(self._remote_call, self._raft_connection, self.snapshot)
+        self.auto_encrypt: SignOffer | None = None
+        self.dialer = Dialer(
+            config.bind if config.bind.startswith("127.") else "", config.security, self.other_datacenter
+        )
+        self.pool = Pool(self.dialer)
+        self.listener = Listener(self._remote_call, self._raft_connection, self.snapshot, config.security)
         self.rpc_port = config.rpc_port
         self._gossip: Gossip | None = None
+        self.wide: WidePool | None = None
         self._raft: RaftNode | None = None
         self._transport: Transport | None = None
         self._leader_loop: LeaderLoop | None = None
@@ -122,7 +152,7 @@ class Server:
         try:
             await self._start_raft()
             self._serving.set()
-            await self._start_gossip()
+            await self._start_pools()
         except BaseException:
             await self.stop()
             raise
@@ -144,8 +174,7 @@ class Server:
             recovery.claim(config.data_dir / "raft", config.node_id)
             storage = self._log = WriteAheadLog(config.data_dir / "raft" / "log")
             snapshots = DiskSnapshots(config.data_dir / "raft" / "snapshots")
-        source = config.bind if config.bind.startswith("127.") else ""
-        self._transport = Transport(config.node_id, self._address_of, source_address=source)
+        self._transport = Transport(config.node_id, self._address_of, dialer=self.dialer)
         self._raft = RaftNode(
             node_id=config.node_id,
             address=self._rpc_address(),
@@ -156,6 +185,7 @@ class Server:
             config=raft_timing(config.raft_multiplier, config.fast, config.lease_reads),
             random=random.randrange,
         )
+        self.take_snapshots(config.snapshots)
         self._leader_loop = LeaderLoop(self, self._raft, self.members)
         self._raft.on_leadership(self._leader_loop.leadership)
         self._raft.on_leader_change(self._leader_changed)
@@ -188,23 +218,42 @@ class Server:
                 return info.address
         return self.raft.core.configuration.addresses.get(server_id, "")
 
-    async def _start_gossip(self) -> None:
+    def _tags(self, wan_port: int) -> dict[str, str]:
         config = self.config
-        timing: Timing = LOCAL if config.fast else LAN
         tags = server_tags(
             config.node_id,
             config.datacenter,
             config.build,
             self.rpc_port,
-            config.wan_port,
-            config.bootstrap,
+            wan_port,
+            config.bootstrap and not config.fast,  # As in Consul: a server for development does not say so.
             config.bootstrap_expect,
         )
-        settings = Settings(
-            config.node_name, config.advertise, config.gossip_port, {**tags, **config.extra_tags}, timing, self._admit
+        return {**tags, **config.extra_tags}
+
+    async def _start_pools(self) -> None:
+        config = self.config
+        folder = config.data_dir / "serf" if config.data_dir else None
+        wan_port = -1
+        if config.wan_port >= 0:
+            wide = WideConfig(
+                config.node_name,
+                config.datacenter,
+                config.advertise,
+                config.bind,
+                config.wan_port,
+                self._tags(-1),
+                config.wan or PoolOptions(timing=LOCAL if config.fast else WAN),
+                folder / "remote.snapshot" if folder else None,
+            )
+            self.wide = WidePool(wide, self.members)
+            wan_port = await self.wide.start()
+        options = config.lan or PoolOptions(timing=LOCAL if config.fast else LAN)
+        settings = options.settings(
+            config.node_name, config.advertise, config.gossip_port, self._tags(wan_port), self._admit
         )
-        remembered = config.data_dir / "serf" / "local.snapshot" if config.data_dir else None
-        self._gossip = Gossip(settings, config.bind, remembered)
+        remembered = folder / "local.snapshot" if folder else None
+        self._gossip = Gossip(settings, options.bind or config.bind, remembered, options.rejoin_after_leave)
         self._gossip.on_event(self._on_gossip)
         await self._gossip.start()
         self.spawn(self._rejoin())
@@ -230,12 +279,24 @@ class Server:
             self._leader_loop.stop()
         for task in list(self._background):
             task.cancel()
-        if self._gossip is not None and self._gossip._core is not None:
+        if self.wide is not None:
+            await self.wide.stop()
+        if self._gossip is not None and self._gossip.started:
             await self._gossip.stop()
         await self.listener.stop()
         if self._raft is not None:
             await self._raft.stop()
         await self.pool.close()
+
+    def take_snapshots(self, timing: SnapshotTiming) -> None:
+        """Change when snapshots are taken and how much of the log they leave."""
+        raft = self.raft
+        raft.config = replace(
+            raft.config,
+            snapshot_interval=timing.interval,
+            snapshot_threshold=timing.threshold,
+            trailing_logs=timing.trailing_logs,
+        )
 
     async def leave(self) -> None:
         """Leave the cluster: leadership is handed over, the others take this server out; then `stop`."""
@@ -246,6 +307,8 @@ class Server:
                 await raft.transfer_leadership(timeout=5.0)
             except (RaftError, ConfigurationError) as error:
                 log.warning("failed to transfer leadership: %s", error)
+        if self.wide is not None:
+            await self.wide.leave()
         await self.gossip.leave()
         deadline = time.monotonic() + 5.0
         while others and time.monotonic() < deadline:
@@ -261,15 +324,9 @@ class Server:
         assert self._raft is not None
         return self._raft
 
-    @property
-    def gossip(self) -> Gossip:
-        """This server's part in the pool."""
-        assert self._gossip is not None
-        return self._gossip
-
     def servers(self) -> list[ServerInfo]:
         """The servers of this datacenter that the pool knows."""
-        if self._gossip is None or self._gossip._core is None:
+        if self._gossip is None or not self._gossip.started:
             return []
         infos = [info for member in self._gossip.members() if (info := parse_server(member)) is not None]
         return [info for info in infos if info.datacenter == self.datacenter]
@@ -289,6 +346,8 @@ class Server:
         log.info("serf: %s: %s %s", event.kind.value, event.member.name, event.member.address)
         if self._leader_loop is not None:
             self._leader_loop.gossip(event)
+        if self.wide is not None:
+            self.wide.neighbour(event)
         self._consider_bootstrap()
 
     def _consider_bootstrap(self) -> None:
@@ -327,6 +386,7 @@ class Server:
 
     async def call(self, method: str, args: Wire) -> Any:
         """Answer a call or pass it on to the leader. Raises RpcError."""
+        _CALLS.add()
         return await dispatch(self, method, args)
 
     async def _remote_call(self, method: str, args: Any) -> Any:
@@ -361,7 +421,7 @@ class Server:
                 return await snapshot.carry_out(self, request, archive)
             if leader is not None and leader.address and not self.raft.is_leader:
                 try:
-                    return await snapshot_stream.ask(leader.address, request, archive, self.pool.source)
+                    return await snapshot_stream.ask(leader.address, request, archive, self.dialer)
                 except ConnectionError as error:
                     raise RpcError(f"rpc error making call: {error}") from None
             if time.monotonic() >= deadline:
@@ -412,30 +472,19 @@ class Server:
             for info in self.servers()
         ]
 
-    def members_alive(self) -> list[str]:
-        """The names of the pool's living members."""
-        return [member.name for member in self.members() if member.status is Status.ALIVE]
-
-    def force_leave(self, name: str) -> None:
-        """Declare to the pool that a failed member has left."""
-        self.gossip.force_leave(name)
-
     async def fire_event(self, name: str, payload: bytes) -> None:
         """Spread a user event."""
         try:
             self.gossip.fire(f"consul:event:{name}", payload)
         except ValueError as error:
-            raise RpcError(str(error)) from None
+            raise RpcError(f"error broadcasting event: {error}") from None
 
     # What the agent asks
 
-    def members(self) -> list[Member]:
-        """The pool's members by name."""
-        return self.gossip.members() if self._gossip is not None and self._gossip._core is not None else []
-
-    async def join(self, addresses: list[str]) -> int:
-        """Join the pool at these addresses. Raises JoinError."""
-        return await self.gossip.join(addresses)
+    def limit(self, connections: int, call_timeout: float) -> None:
+        """Set how many connections one address may have, and how many seconds calls of other servers may take."""
+        self.listener.max_per_client = connections
+        self.pool.call_timeout = call_timeout
 
     def on_gossip(self, callback: Callable[[Event], None]) -> None:
         """Call back for every event of the pool."""
@@ -447,12 +496,13 @@ class Server:
         return {
             "consul": {
                 "acl": "disabled",
-                "bootstrap": str(self.config.bootstrap).lower(),
-                "known_datacenters": "1",
+                "bootstrap": str(self.config.bootstrap and not self.config.fast).lower(),
+                "known_datacenters": str(len(self.datacenters())),
                 "leader": str(self.raft.is_leader).lower(),
                 "leader_addr": leader.address if leader else "",
                 "server": "true",
             },
             "raft": {**self.raft.stats(), "log_flushes": str(self._log.flushes if self._log else 0)},
             "serf_lan": self.gossip.stats(),
+            **({"serf_wan": self.wide.gossip.stats()} if self.wide is not None else {}),
         }

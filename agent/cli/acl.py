@@ -5,15 +5,15 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from agent.cli.client import Api, ApiError
-from agent.cli.flags import Flags, fail
+from agent.cli.client import Api, Problem
+from agent.cli.flags import Flags, fail, too_many
 
 Row = dict[str, Any]
 
 
 def _checked_format(flags: Flags) -> str:
     if flags["format"] not in ("pretty", "json"):
-        raise ApiError(f'Invalid format "{flags["format"]}": must be pretty or json')
+        raise Problem(f'Invalid format "{flags["format"]}": must be pretty or json')
     return str(flags["format"])
 
 
@@ -90,28 +90,28 @@ def _listed(row: Row, meta: bool, datacenters: bool) -> list[str]:
 
 
 def _full_id(api: Api, plural: str, kind: str, text: str, field: str) -> str:
-    """The ID that begins with a text. Raises ApiError unless exactly one does."""
+    """The ID that begins with a text. Raises Problem unless exactly one does."""
     if len(text) == 36:
         return text
     found = [row[field] for row in api.get(f"/v1/acl/{plural}") or () if row[field].startswith(text)]
     if len(found) != 1:
-        raise ApiError(f"{'No such' if not found else 'More than one'} {kind} ID with prefix: {text}")
+        raise Problem(f"{'No such' if not found else 'More than one'} {kind} ID with prefix: {text}")
     return str(found[0])
 
 
 def _meant(flags: Flags, api: Api, plural: str, kind: str) -> str:
-    """The ID of the policy or role that -id or -name means. Raises ApiError."""
+    """The ID of the policy or role that -id or -name means. Raises Problem."""
     if flags["id"]:
         return _full_id(api, plural, kind, flags["id"], "ID")
     if flags["name"]:
         return str(api.get(f"/v1/acl/{kind}/name/{flags['name']}")["ID"])
-    raise ApiError(f"Must specify either the -id or -name parameter of the {kind}")
+    raise Problem(f"Must specify either the -id or -name parameter of the {kind}")
 
 
 def _meant_token(flags: Flags, api: Api) -> str:
     text = flags["id"] or flags["accessor-id"]
     if not text:
-        raise ApiError("Must specify the -accessor-id parameter")
+        raise Problem("Must specify the -accessor-id parameter")
     return _full_id(api, "tokens", "token", text, "AccessorID")
 
 
@@ -121,8 +121,9 @@ def _meant_token(flags: Flags, api: Api) -> str:
 def bootstrap(flags: Flags) -> int:
     """Make the first token."""
     _checked_format(flags)  # Before, so that the token is not lost.
-    if flags.arguments:
-        return fail(f"Too many arguments (expected 0, got {len(flags.arguments)})")
+    problem = too_many(flags)
+    if problem:
+        return fail(problem)
     return _print(flags, Api(flags).put("/v1/acl/bootstrap"), token_lines)
 
 

@@ -1,7 +1,7 @@
 """`catalog`."""
 
 from agent.cli.client import Api
-from agent.cli.flags import Flags, columns, fail
+from agent.cli.flags import Flags, columns, fail, too_many
 
 
 def _pairs(values: dict[str, str] | None) -> str:
@@ -9,21 +9,23 @@ def _pairs(values: dict[str, str] | None) -> str:
 
 
 def _meta(flags: Flags) -> list[str]:
-    return [text.replace("=", ":", 1) for text in flags["node-meta"]]
+    return [f"{key}:{value}" for key, value in flags["node-meta"].items()]
 
 
 def datacenters(flags: Flags) -> int:
     """List all datacenters."""
-    if flags.arguments:
-        return fail(f"Too many arguments (expected 0, got {len(flags.arguments)})")
+    problem = too_many(flags)
+    if problem:
+        return fail(problem)
     print("\n".join(Api(flags).get("/v1/catalog/datacenters")))
     return 0
 
 
 def nodes(flags: Flags) -> int:
     """List nodes."""
-    if flags.arguments:
-        return fail(f"Too many arguments (expected 0, got {len(flags.arguments)})")
+    problem = too_many(flags)
+    if problem:
+        return fail(problem)
     api = Api(flags)
     params = {"near": flags["near"], "node-meta": _meta(flags), "filter": flags["filter"]}
     if flags["service"]:
@@ -49,8 +51,9 @@ def nodes(flags: Flags) -> int:
 
 def services(flags: Flags) -> int:
     """List services."""
-    if flags.arguments:
-        return fail(f"Too many arguments (expected 0, got {len(flags.arguments)})")
+    problem = too_many(flags)
+    if problem:
+        return fail(problem)
     api = Api(flags)
     if flags["node"]:
         node = api.get(f"/v1/catalog/node/{flags['node']}")

@@ -34,8 +34,8 @@ def told_to_stop(notice: Callable[[int], None] | None = None) -> Iterator[None]:
 
 
 def command_of(words: list[str], shell: bool) -> list[str]:
-    """What to execute: the words as one line of a shell, or as they are."""
-    return ["/bin/sh", "-c", " ".join(words)] if shell else words
+    """What to execute: the words as one line of the user's shell, or as they are."""
+    return [os.environ.get("SHELL") or "/bin/sh", "-c", " ".join(words)] if shell else words
 
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:

@@ -5,8 +5,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from agent.cli.client import Api, ApiError
+from agent.cli.client import Api, Problem
 from agent.cli.flags import Flags, fail
+from model.goerrors import go_text
+
+MAX_INPUT = 1 << 24
+"""Bytes of an entry's file at most."""
 
 
 def _parse(name: str) -> dict[str, Any]:
@@ -14,10 +18,12 @@ def _parse(name: str) -> dict[str, Any]:
     from model.hcl import parse_hcl
 
     try:
-        text = sys.stdin.read() if name == "-" else Path(name).read_text()
-        return parse_hcl(text)
-    except (OSError, HclError) as error:
-        raise ApiError(f"Failed to load {name}: {error}") from None
+        raw = sys.stdin.buffer.read(MAX_INPUT + 1) if name == "-" else Path(name).read_bytes()
+        if len(raw) > MAX_INPUT:
+            raise Problem(f"Failed to load {name}: it is larger than {MAX_INPUT} bytes")
+        return parse_hcl(raw.decode())
+    except (OSError, ValueError, RecursionError, HclError) as error:
+        raise Problem(f"Failed to load {name}: {go_text(error)}") from None
 
 
 _ONLY_NAMES = {"mesh": "mesh", "proxy-defaults": "global"}
@@ -53,7 +59,8 @@ def read(flags: Flags) -> int:
     found = Api(flags).get(f"/v1/config/{flags['kind']}/{flags['name']}")
     for path in found.get("Expose", {}).get("Paths") or ():
         path.setdefault("ParsedFromCheck", False)
-    print(json.dumps(found, indent="    "))
+    first = {key: found[key] for key in ("Kind", "Name") if key in found}
+    print(json.dumps(first | found, indent=4, ensure_ascii=False))
     return 0
 
 
@@ -70,6 +77,8 @@ def delete(flags: Flags) -> int:
     """Remove an entry."""
     kind, name = flags["kind"], flags["name"]
     if flags["filename"]:
+        if kind or name:
+            return fail("Must specify either -filename, or -kind and -name, not both")
         body = _parse(flags["filename"])
         kind, name = _kind_and_name(body)
     if not kind:
@@ -78,6 +87,8 @@ def delete(flags: Flags) -> int:
         return fail("Must specify the -name parameter")
     if flags["cas"] and not flags["modify-index"]:
         return fail("Must specify a -modify-index greater than 0 with -cas")
+    if flags["modify-index"] and not flags["cas"]:
+        return fail("Cannot specify -modify-index without -cas")
     params = {"cas": str(flags["modify-index"])} if flags["cas"] else None
     if Api(flags).call("DELETE", f"/v1/config/{kind}/{name}", params) is False:
         return fail(f"Config entry not deleted: {kind}/{name}")

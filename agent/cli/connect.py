@@ -1,10 +1,12 @@
 """`connect proxy` and `connect ca`."""
 
 import json
+import os
 from pathlib import Path
 
-from agent.cli.client import Api, ApiError
+from agent.cli.client import Api, Problem
 from agent.cli.flags import Flags, fail
+from model.goerrors import go_text
 
 
 def proxy(flags: Flags) -> int:
@@ -20,12 +22,10 @@ def proxy(flags: Flags) -> int:
     except ValueError as error:
         return fail(str(error))
     api = Api(flags)
-    proxy_id = flags["proxy-id"]
-    try:
-        if flags["sidecar-for"]:
-            proxy_id = sidecar_of(api, flags["sidecar-for"])
-    except ApiError as error:
-        return fail(str(error))
+    proxy_id = flags["proxy-id"] or os.environ.get("CONNECT_PROXY_ID", "")
+    sidecar_for = flags["sidecar-for"] or os.environ.get("CONNECT_SIDECAR_FOR", "")
+    if sidecar_for and not flags["proxy-id"]:
+        proxy_id = sidecar_of(api, sidecar_for)
     if not proxy_id:
         return fail("One of -sidecar-for or -proxy-id must be given: lictor's proxy serves registered proxies")
 
@@ -36,11 +36,15 @@ def proxy(flags: Flags) -> int:
 
     print(f"    Configuration mode: Agent API, proxy ID: {proxy_id}")
     print("\n==> Log data will now stream in as it occurs:\n", flush=True)
-    return uvloop.run(run_proxy(AgentSource(api.base, proxy_id, api.token), float(flags["drain"])))
+    tls = api.tls() if api.base.startswith("https:") else None
+    source = AgentSource(
+        api.address, proxy_id, api.token, tls.context if tls else None, tls.server_name if tls else ""
+    )
+    return uvloop.run(run_proxy(source, float(flags["drain"])))
 
 
 def sidecar_of(api: Api, service_id: str) -> str:
-    """The ID of the one proxy that is registered for a service. Raises ApiError."""
+    """The ID of the one proxy that is registered for a service. Raises Problem, ApiError."""
     found = [
         one["ID"]
         for one in api.get("/v1/agent/services").values()
@@ -48,16 +52,19 @@ def sidecar_of(api: Api, service_id: str) -> str:
         and one.get("Proxy", {}).get("DestinationServiceID", "").lower() == service_id.lower()
     ]
     if not found:
-        raise ApiError(f"No sidecar proxy registered for {service_id}")
+        raise Problem(f"No sidecar proxy registered for {service_id}")
     if len(found) > 1:
         listed = "\n  ".join(sorted(found))
-        raise ApiError(f"More than one sidecar proxy registered for {service_id}.\nUse -proxy-id:\n  {listed}")
+        raise Problem(f"More than one sidecar proxy registered for {service_id}.\nUse -proxy-id:\n  {listed}")
     return str(found[0])
 
 
 def get_ca_config(flags: Flags) -> int:
     """Show the CA's configuration."""
-    print(json.dumps(Api(flags).get("/v1/connect/ca/configuration"), indent="\t"))
+    found = Api(flags).get("/v1/connect/ca/configuration")
+    ordered = {key: found[key] for key in ("Provider", "Config", "State") if key in found} | found
+    ordered["Config"] = dict(sorted((found.get("Config") or {}).items()))
+    print(json.dumps(ordered, indent="\t", ensure_ascii=False))
     return 0
 
 
@@ -66,9 +73,11 @@ def set_ca_config(flags: Flags) -> int:
     if not flags["config-file"]:
         return fail("The -config-file flag is required")
     try:
-        body = json.loads(Path(flags["config-file"]).read_text())
-    except (OSError, ValueError) as error:
-        return fail(f"Error reading config file: {error}")
+        body = json.loads(Path(flags["config-file"]).read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        return fail(f"Error reading config file: {go_text(error)}")
+    if not isinstance(body, dict):
+        return fail("Error reading config file: it must be an object with Provider and Config")
     if flags["force-without-cross-signing"]:
         body["ForceWithoutCrossSigning"] = True
     Api(flags).put("/v1/connect/ca/configuration", body)

@@ -13,8 +13,9 @@ from typing import Any
 
 from agent.cli.child import Stopped, told_to_stop
 from agent.cli.client import Api, ApiError
-from agent.cli.flags import Flags, fail
+from agent.cli.flags import Flags, fail, too_many
 from model.durations import SECOND, format_duration
+from model.goerrors import go_text
 
 MIN_DURATION = 10 * SECOND
 MIN_INTERVAL = 5 * SECOND
@@ -25,6 +26,8 @@ STATIC = {
 }
 """What is asked once, and where."""
 TARGETS = (*STATIC, "logs", "metrics")
+ALIASES = {"cluster": "members"}
+"""Other names of targets."""
 PROFILES = "pprof"
 """What Consul can capture and lictor cannot: profiles of Go programs."""
 
@@ -34,17 +37,14 @@ def debug(flags: Flags) -> int:
     problem = _problem(flags)
     if problem:
         return fail(problem)
-    asked = flags["capture"] or TARGETS
+    asked = _asked(flags)
     targets = sorted(target for target in TARGETS if target in asked)
     output = Path(flags["output"] or f"lictor-debug-{time.strftime('%Y-%m-%dT%H-%M-%SZ', time.gmtime())}")
     result = output.with_name(f"{output.name}.tar.gz") if flags["archive"] else output
     if not flags["archive"] and result.exists():
         return fail(f"Output directory already exists: {result}")
     api = Api(flags)
-    try:
-        version = api.get("/v1/agent/self")["Config"]["Version"]
-    except ApiError as error:
-        return fail(f"Error querying the agent: {error}")
+    version = api.get("/v1/agent/self")["Config"]["Version"]
     print("==> Starting debugger and capturing static information...")
     rows = [
         ("Agent Version", version),
@@ -65,15 +65,19 @@ def debug(flags: Flags) -> int:
             _gather(api, flags, targets, bundle)
             _save(bundle, result, flags["archive"])
     except OSError as error:
-        return fail(f"Error writing {result}: {error.strerror or error}")
+        return fail(f"Error writing {result}: {go_text(error)}")
     print(f"Saved debug {'archive' if flags['archive'] else 'directory'}: {result}")
     return 0
+
+
+def _asked(flags: Flags) -> list[str]:
+    return [ALIASES.get(target, target) for target in flags["capture"]] or list(TARGETS)
 
 
 def _problem(flags: Flags) -> str:
     """What is wrong with the command line; "" when nothing is."""
     if flags.arguments:
-        return f"Too many arguments (expected 0, got {len(flags.arguments)})"
+        return too_many(flags)
     if flags["duration"] < MIN_DURATION:
         return f"duration must be at least {format_duration(MIN_DURATION)}"
     if flags["interval"] < MIN_INTERVAL:
@@ -81,7 +85,7 @@ def _problem(flags: Flags) -> str:
     if flags["interval"] > flags["duration"]:
         shown = format_duration(flags["interval"]), format_duration(flags["duration"])
         return f"the interval ({shown[0]}) must not be longer than the duration ({shown[1]})"
-    unknown = sorted(set(flags["capture"]) - {*TARGETS, PROFILES})
+    unknown = sorted(set(_asked(flags)) - {*TARGETS, PROFILES})
     if unknown:
         return f"invalid target for -capture: {', '.join(unknown)}; known are {', '.join((*TARGETS, PROFILES))}"
     return ""

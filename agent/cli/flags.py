@@ -2,53 +2,17 @@
 
 import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple, NoReturn
+from typing import Any
 
-from model.durations import parse_duration
+from agent.cli.command import HTTP_FLAGS, Command, Flag
 
-
-class Flag(NamedTuple):
-    """A flag; its kind is "text", "int", "count" (not negative), "duration" (in nanoseconds), "bool" or "list"."""
-
-    name: str
-    help: str
-    kind: str = "text"
-    default: Any = ""
-
-
-class Command(NamedTuple):
-    """Where a command lives (module and function), what it does, its flags, whether it speaks HTTP.
-
-    A `raw` command parses its words itself; the arguments of one with a `child` are another command, flags and all.
-    """
-
-    module: str
-    function: str
-    summary: str
-    flags: tuple[Flag, ...] = ()
-    http: bool = True
-    raw: bool = False
-    child: bool = False
-
-
-HTTP_FLAGS = (
-    Flag("ca-file", "Path to a CA file to use for TLS. Also CONSUL_CACERT."),
-    Flag("ca-path", "Path to a folder of CA certificates. Also CONSUL_CAPATH."),
-    Flag("client-cert", "Path to a client certificate. Also CONSUL_CLIENT_CERT."),
-    Flag("client-key", "Path to the client certificate's key. Also CONSUL_CLIENT_KEY."),
-    Flag("datacenter", "Name of the datacenter to ask."),
-    Flag("http-addr", "Address of the agent: host:port, http(s)://…, unix://path. Also CONSUL_HTTP_ADDR."),
-    Flag("stale", "Allow any server to answer, not only the leader.", "bool", False),
-    Flag("tls-server-name", "Name to expect in the agent's certificate. Also CONSUL_TLS_SERVER_NAME."),
-    Flag("token", "ACL token. Also CONSUL_HTTP_TOKEN."),
-    Flag("token-file", "File that holds the ACL token. Also CONSUL_HTTP_TOKEN_FILE."),
-    Flag("namespace", "Accepted for compatibility."),
-    Flag("partition", "Accepted for compatibility."),
-)
+TRUE = ("1", "t", "T", "TRUE", "true", "True")
+FALSE = ("0", "f", "F", "FALSE", "false", "False")
+HELP = ("h", "help")
 
 
 class Usage(Exception):
-    """The command line is wrong; the text says how."""
+    """The command line is wrong; the text says how. An empty text asks for help."""
 
 
 class Flags:
@@ -66,76 +30,101 @@ class Flags:
 def parse(words: list[str], known: tuple[Flag, ...], child: bool = False) -> Flags:
     """Split words into flags and arguments; with `child`, what follows the flags may look like flags, too.
 
-    Raises Usage for a flag that is not known, SystemExit never.
+    Raises Usage for a flag that is not known or whose value does not fit.
     """
     by_name = {flag.name: flag for flag in known}
-    values: dict[str, Any] = {flag.name: [] if flag.kind == "list" else flag.default for flag in known}
+    values = defaults(known)
     rest = list(words)
     while rest:
         word = rest[0]
-        if word == "--":
-            rest.pop(0)
-            break
         if not word.startswith("-") or word == "-":
             break
         rest.pop(0)
-        name, has_value, value = word.lstrip("-").partition("=")
-        if name in ("h", "help"):
-            raise Usage("")
+        if word == "--":
+            break
+        name, has_value, value = word.removeprefix("-").removeprefix("-").partition("=")
+        if not name or name.startswith("-"):
+            raise Usage(f"bad flag syntax: {word}")
         flag = by_name.get(name)
         if flag is None:
+            if name in HELP:
+                raise Usage("")
             raise Usage(f"flag provided but not defined: -{name}")
         if flag.kind == "bool":
-            if has_value and value.lower() not in ("true", "false", "1", "0", "t", "f"):
+            if has_value and value not in (*TRUE, *FALSE):
                 raise Usage(f'invalid boolean value "{value}" for -{name}: parse error')
-            values[name] = not has_value or value.lower() in ("true", "1", "t")
+            values[name] = not has_value or value in TRUE
             continue
         if not has_value:
             if not rest:
                 raise Usage(f"flag needs an argument: -{name}")
             value = rest.pop(0)
-        if flag.kind == "list":
-            values[name].append(value)
-        elif flag.kind in _NUMBERS:
-            try:
-                values[name] = _NUMBERS[flag.kind](value)
-            except ValueError:
-                raise Usage(f'invalid value "{value}" for flag -{name}: parse error') from None
-        else:
-            values[name] = value
+        _take(flag, value, values)
     # Go stops at the first argument: what looks like a flag behind it is one too many.
-    late = [word for word in rest if word.startswith("-") and word != "-" and len(word) > 1]
-    if late and known is not RAW and not child:
+    late = [word for word in rest if word.startswith("-") and word not in ("-", "--")]
+    if late and not child:
+        if any(word.lstrip("-") in HELP for word in late):
+            raise Usage("")
         raise Usage(f"flags must come before arguments: {late[0]}")
     return Flags(values, rest, list(words))
 
 
-RAW: tuple[Flag, ...] = ()
-"""Marks a command that parses its words itself."""
+def defaults(known: tuple[Flag, ...]) -> dict[str, Any]:
+    """The values of flags that are not given."""
+    empty: dict[str, Callable[[], Any]] = {"list": list, "map": dict}
+    return {flag.name: empty[flag.kind]() if flag.kind in empty else flag.default for flag in known}
 
 
-def _count(text: str) -> int:
-    number = int(text)
-    if not 0 <= number < 1 << 64:
-        raise ValueError(text)
+def _take(flag: Flag, value: str, values: dict[str, Any]) -> None:
+    """Note the value of one flag. Raises Usage."""
+    try:
+        if flag.kind == "list":
+            values[flag.name].append(value)
+        elif flag.kind == "map":
+            key, equals, rest = value.partition("=")
+            if not equals:
+                raise ValueError(f"missing '=' in {value!r}, it must be key=value")
+            values[flag.name][key] = rest
+        else:
+            values[flag.name] = _READERS[flag.kind](value)
+    except ValueError as error:
+        raise Usage(f'invalid value "{value}" for flag -{flag.name}: {error}') from None
+
+
+def _int(text: str) -> int:
+    """A whole number as Go reads one: decimal, or with 0x, 0o, 0b or a leading 0 in another base."""
+    digits = text[1:] if text[:1] in ("+", "-") else text
+    old_octal = digits[:1] == "0" and digits[1:].isdigit()
+    if len(text) > 80 or not digits[:1].isdigit() or not digits.isascii():
+        raise ValueError("parse error")
+    try:
+        number = int(text, 8 if old_octal else 0)
+    except ValueError:
+        raise ValueError("parse error") from None
+    if not -(1 << 63) <= number < 1 << 63:
+        raise ValueError("value out of range")
     return number
 
 
-_NUMBERS: dict[str, Callable[[str], int]] = {"int": int, "count": _count, "duration": parse_duration}
-"""How the texts of flags become numbers; all raise ValueError."""
+def _count(text: str) -> int:
+    if text[:1] in ("+", "-"):
+        raise ValueError("parse error")
+    try:
+        return _int(text)
+    except ValueError as error:
+        if str(error) != "value out of range" or int(text, 0) >= 1 << 64:
+            raise
+        return int(text, 0)
 
 
-def help_of(name: str, summary: str, flags: tuple[Flag, ...]) -> str:
-    """The text of `-h`."""
-    own = [flag for flag in flags if flag not in HTTP_FLAGS]
-    shared = [flag for flag in flags if flag in HTTP_FLAGS]
-    lines = [f"Usage: lictor {name}", "", f"  {summary}"]
-    for title, group in (("HTTP API Options", shared), ("Command Options", own)):
-        if group:
-            lines += ["", title]
-            for flag in sorted(group, key=lambda item: item.name):
-                lines += ["", f"  -{flag.name}" + ("" if flag.kind == "bool" else "=<value>"), f"     {flag.help}"]
-    return "\n".join(lines) + "\n"
+def _duration(text: str) -> int:
+    from model.durations import parse_duration
+
+    return parse_duration(text)
+
+
+_READERS: dict[str, Callable[[str], Any]] = {"int": _int, "count": _count, "duration": _duration, "text": str}
+"""How the texts of flags become values; all raise ValueError."""
 
 
 def columns(rows: list[list[str]]) -> list[str]:
@@ -150,7 +139,30 @@ def fail(text: str) -> int:
     return 1
 
 
-def quit_with(code: int) -> NoReturn:
-    """Leave with an exit code."""
+def too_many(flags: Flags, allowed: int = 0) -> str:
+    """What is wrong when there are more arguments than allowed; "" when there are not."""
+    given = len(flags.arguments)
+    return f"Too many arguments (expected {allowed}, got {given})" if given > allowed else ""
+
+
+def write_bytes(*parts: bytes) -> None:
+    """Bytes to standard output, in order with what was printed before."""
     sys.stdout.flush()
-    sys.exit(code)
+    for part in parts:
+        sys.stdout.buffer.write(part)
+    sys.stdout.buffer.flush()
+
+
+__all__ = [
+    "HTTP_FLAGS",
+    "Command",
+    "Flag",
+    "Flags",
+    "Usage",
+    "columns",
+    "defaults",
+    "fail",
+    "parse",
+    "too_many",
+    "write_bytes",
+]

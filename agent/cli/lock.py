@@ -13,6 +13,7 @@ from agent.cli.client import Api
 from agent.cli.flags import Flags, fail
 from kv.client import Lock, LockError, Semaphore
 from model.durations import SECOND
+from model.goerrors import go_text
 
 KILL_AFTER = 5.0
 """Seconds between SIGTERM and SIGKILL for a child whose lock is gone."""
@@ -27,14 +28,16 @@ def lock(flags: Flags) -> int:
         return fail("-n must be at least 1")
     if flags["try"] is not None and flags["try"] <= 0:
         return fail("-try must be longer than nothing")
-    if flags["monitor-retry"] < 0:
-        return fail("-monitor-retry cannot be negative")
+    if flags["timeout"] < 0:
+        return fail("-timeout cannot be negative")
+    if flags["try"] is not None and flags["timeout"]:
+        return fail("Only one of -timeout and -try can be given: they mean the same")
     try:
         return asyncio.run(_Run(flags).run())
     except LockError as error:
         return fail(f"Lock error: {error}")
     except OSError as error:
-        return fail(f"Lock error: {error}")
+        return fail(f"Lock error: {go_text(error)}")
 
 
 class _Run:
@@ -64,7 +67,7 @@ class _Run:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop.set)
         self._say("Attempting lock acquisition")
-        limit = self._flags["try"] / SECOND if self._flags["try"] is not None else None
+        limit = (self._flags["try"] or self._flags["timeout"]) / SECOND or None
         taking = loop.create_task(self._lock.acquire(limit))
         await self._first(taking)
         if not taking.done():
@@ -99,7 +102,7 @@ class _Run:
                 process_group=None if flags["pass-stdin"] else 0,
             )
         except OSError as error:
-            print(f"Error starting the command: {error}", file=sys.stderr)
+            print(f"Error starting the command: {go_text(error, 'fork/exec')}", file=sys.stderr)
             return CHILD_FAILED if flags["child-exit-code"] else 0
         loop = asyncio.get_running_loop()
         ended = loop.create_task(child.wait())
@@ -130,7 +133,7 @@ class _Run:
         except LockError as error:
             self._say(f"Cleanup aborted: {error}")
         except OSError as error:
-            print(f"Lock release failed: {error}", file=sys.stderr)
+            print(f"Lock release failed: {go_text(error)}", file=sys.stderr)
 
 
 async def _end(child: Process, ended: "asyncio.Task[int]", group: bool) -> None:

@@ -4,27 +4,18 @@ import contextlib
 import os
 from pathlib import Path
 
-from agent.cli.client import Api, ApiError
-from agent.cli.flags import Flags, fail
+from agent.cli.client import Api
+from agent.cli.flags import Flags, fail, too_many
+from model.goerrors import go_text
 
 MAX_CREDENTIAL = 1 << 20
 
 
-def pairs(texts: list[str], flag: str) -> dict[str, str]:
-    """`key=value` texts as a map. Raises ApiError."""
-    found = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not key or not equals:
-            raise ApiError(f"Error: -{flag} takes key=value, not {text!r}")
-        found[key] = value
-    return found
-
-
 def login(flags: Flags) -> int:
     """Trade a credential for a token, which goes into a file."""
-    if flags.arguments:
-        return fail(f"Should have no non-flag arguments (got {len(flags.arguments)})")
+    problem = too_many(flags)
+    if problem:
+        return fail(problem)
     if flags["type"] not in ("", "kubernetes", "jwt"):
         return fail(f"Invalid -type {flags['type']!r}: credentials of that type cannot be made here")
     for name in ("method", "token-sink-file", "bearer-token-file"):
@@ -33,19 +24,16 @@ def login(flags: Flags) -> int:
     try:
         credential = Path(flags["bearer-token-file"]).read_bytes()[:MAX_CREDENTIAL].decode().strip()
     except (OSError, UnicodeDecodeError) as error:
-        return fail(f"Error reading bearer token file: {error}")
+        return fail(f"Error reading bearer token file: {go_text(error)}")
     if not credential:
         return fail(f"No bearer token found in {flags['bearer-token-file']}")
-    body = {"AuthMethod": flags["method"], "BearerToken": credential, "Meta": pairs(flags["meta"], "meta")}
-    try:
-        token = Api(flags).call("POST", "/v1/acl/login", body=body)
-    except ApiError as error:
-        return fail(f"Error logging in: {error}")
+    body = {"AuthMethod": flags["method"], "BearerToken": credential, "Meta": flags["meta"]}
+    token = Api(flags).call("POST", "/v1/acl/login", body=body)
     sink = Path(flags["token-sink-file"])
     try:
         _write_secret(sink, token["SecretID"])
     except OSError as error:
-        return fail(f"Error writing token to file sink: {sink}: {error.strerror}")
+        return fail(f"Error writing token to file sink: {go_text(error)}")
     return 0
 
 
@@ -65,10 +53,8 @@ def _write_secret(path: Path, text: str) -> None:
 
 def logout(flags: Flags) -> int:
     """Destroy the token with which this is asked."""
-    if flags.arguments:
-        return fail(f"Should have no non-flag arguments (got {len(flags.arguments)})")
-    try:
-        Api(flags).call("POST", "/v1/acl/logout")
-    except ApiError as error:
-        return fail(f"Error destroying token: {error}")
+    problem = too_many(flags)
+    if problem:
+        return fail(problem)
+    Api(flags).call("POST", "/v1/acl/logout")
     return 0

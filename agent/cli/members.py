@@ -1,7 +1,9 @@
 """`members`, `join`, `leave`, `force-leave`, `info`, `reload`."""
 
-from agent.cli.client import Api
+from agent.cli.client import Api, ApiError
 from agent.cli.flags import Flags, columns, fail
+from agent.cli.help import of_command
+from agent.cli.tables import COMMANDS
 from model.goregexp import RegexpError, compile_regexp
 
 _STATUS = {0: "none", 1: "alive", 2: "leaving", 3: "left", 4: "failed"}
@@ -13,9 +15,9 @@ def members(flags: Flags) -> int:
         wanted = compile_regexp(flags["status"])
     except RegexpError as error:
         return fail(f"Failed to compile status regexp: {error}")
-    if flags["segment"] not in ("_all", ""):
-        return fail(f"Error retrieving members: segment {flags['segment']!r} does not exist")
-    found = Api(flags).get("/v1/agent/members", wan="1" if flags["wan"] else None, segment=None)
+    found = Api(flags).get(
+        "/v1/agent/members", wan="1" if flags["wan"] else None, segment=flags["segment"] or None
+    )
     found = [one for one in found if wanted.found_in(_STATUS.get(one["Status"], ""))]
     if not found:
         return 2
@@ -42,15 +44,16 @@ def members(flags: Flags) -> int:
 
 
 def join(flags: Flags) -> int:
-    """Join at each address."""
+    """Join at each address; 1 when none could be reached."""
     if not flags.arguments:
         return fail("At least one address to join must be specified.")
+    api = Api(flags)
     joined = 0
     for address in flags.arguments:
         try:
-            Api(flags).put(f"/v1/agent/join/{address}")
+            api.put(f"/v1/agent/join/{address}", wan="1" if flags["wan"] else None)
             joined += 1
-        except Exception as error:
+        except ApiError as error:
             fail(f"Error joining address '{address}': {error}")
     if not joined:
         return fail("Failed to join any nodes.")
@@ -61,6 +64,7 @@ def join(flags: Flags) -> int:
 def leave(flags: Flags) -> int:
     """Make the agent leave and stop."""
     if flags.arguments:
+        print(of_command("leave", COMMANDS["leave"]))
         return fail("Error: leave takes no arguments")
     Api(flags).put("/v1/agent/leave")
     print("Graceful leave complete")
@@ -71,7 +75,8 @@ def force_leave(flags: Flags) -> int:
     """Declare that a member has left."""
     if len(flags.arguments) != 1:
         return fail("A single node name must be specified to force leave.")
-    Api(flags).put(f"/v1/agent/force-leave/{flags.arguments[0]}", prune=flags["prune"])
+    params = {"prune": flags["prune"], "wan": "1" if flags["wan"] else None}
+    Api(flags).put(f"/v1/agent/force-leave/{flags.arguments[0]}", **params)
     return 0
 
 

@@ -1,13 +1,15 @@
 """`event`, `keygen`, `maint`, `openapi`, `validate`, `version`."""
 
-import base64
-import json
 import os
+import sys
 from pathlib import Path
 
 from agent.cli.client import Api
-from agent.cli.flags import Flags, fail
-from agent.cli.remote import wrong_filters
+from agent.cli.flags import Flags, fail, too_many
+from model.goerrors import go_text
+
+PROTOCOLS = (2, 3)
+"""The oldest and the newest protocol between agents that is understood; the oldest is spoken."""
 
 
 def event(flags: Flags) -> int:
@@ -16,10 +18,12 @@ def event(flags: Flags) -> int:
         return fail("Event name must be specified")
     if len(flags.arguments) > 1:
         return fail("Too many command line arguments.")
+    from agent.cli.remote import wrong_filters
+
     problem = wrong_filters(flags)
     if problem:
         return fail(problem)
-    payload = flags.arguments[0].encode() if flags.arguments else b""
+    payload = flags.arguments[0].encode("utf-8", "surrogateescape") if flags.arguments else b""
     params = {"node": flags["node"], "service": flags["service"], "tag": flags["tag"]}
     answer = Api(flags).call("PUT", f"/v1/event/fire/{flags['name']}", params, payload)
     print(f"Event ID: {answer['ID']}")
@@ -28,6 +32,8 @@ def event(flags: Flags) -> int:
 
 def keygen(flags: Flags) -> int:
     """Make a gossip key."""
+    import base64
+
     print(base64.b64encode(os.urandom(32)).decode())
     return 0
 
@@ -38,8 +44,9 @@ def openapi(flags: Flags) -> int:
     from agent.http.server import MODULES  # With them all handlers are in the route table.
 
     assert described in MODULES
-    if flags.arguments:
-        return fail("Too many command line arguments.")
+    problem = too_many(flags)
+    if problem:
+        return fail(problem)
     rendered = described.rendered()
     if not flags["out"]:
         print(rendered.decode(), end="")
@@ -47,7 +54,7 @@ def openapi(flags: Flags) -> int:
     try:
         Path(flags["out"]).write_bytes(rendered)
     except OSError as error:
-        return fail(f"Error writing {flags['out']}: {error.strerror}")
+        return fail(f"Error writing {flags['out']}: {go_text(error)}")
     return 0
 
 
@@ -88,20 +95,19 @@ def _show_maintenance(api: Api) -> int:
 
 def validate(flags: Flags) -> int:
     """Check configuration files."""
-    from agent.config.build import build
-    from agent.config.reader import Reader
+    from agent.config.load import validate as judge
     from agent.config.settings import ConfigError
-    from agent.config.sources import merge, read_sources
 
     if not flags.arguments:
         return fail("Must specify at least one config file or directory")
     try:
         sources = [("config-dir" if os.path.isdir(name) else "config-file", name) for name in flags.arguments]
-        merged = merge(read_sources(sources, flags["config-format"]))
-        build(Reader(merged), dev=False)
+        warnings = judge(sources, flags["config-format"])
     except ConfigError as error:
         return fail(f"Config validation failed: {error}")
     if not flags["quiet"]:
+        for warning in warnings:
+            print(warning, file=sys.stderr)
         print("Configuration is valid!")
     return 0
 
@@ -110,11 +116,17 @@ def version(flags: Flags) -> int:
     """Show the version."""
     from agent.version import CONSUL_VERSION, VERSION
 
+    low, high = PROTOCOLS
     if flags["format"] == "json":
-        print(json.dumps({"Version": CONSUL_VERSION, "Revision": "", "Prerelease": "", "Lictor": VERSION}, indent="\t"))
+        import json
+
+        rpc = {"Default": low, "Min": low, "Max": high}
+        shown = {"Version": CONSUL_VERSION, "Revision": "", "Prerelease": "", "RPC": rpc, "Lictor": VERSION}
+        print(json.dumps(shown, indent="   "))
         return 0
     if flags["format"] != "pretty":
         return fail(f"Unknown format: {flags['format']}\n\nAvailable formats are: json, pretty")
     print(f"Consul v{CONSUL_VERSION}")
     print(f"lictor v{VERSION}")
+    print(f"Protocol {low} spoken by default, understands {low} to {high}")
     return 0

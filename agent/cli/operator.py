@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from agent.cli.client import Api, ApiError
-from agent.cli.flags import Flags, columns, fail
+from agent.cli.client import Api, Problem
+from agent.cli.flags import Flags, columns, fail, too_many
 from model.durations import format_duration
 
 _SETTINGS = {
@@ -21,8 +21,9 @@ _SETTINGS = {
 
 
 def _no_arguments(flags: Flags) -> None:
-    if flags.arguments:
-        raise ApiError(f"Too many arguments (expected 0, got {len(flags.arguments)})")
+    problem = too_many(flags)
+    if problem:
+        raise Problem(problem)
 
 
 def raft_peers(flags: Flags) -> int:

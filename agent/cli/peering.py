@@ -3,20 +3,19 @@
 import json
 from typing import Any
 
-from agent.cli.client import Api, ApiError
+from agent.cli.client import Api, Problem
 from agent.cli.flags import Flags, columns, fail
-from agent.cli.login import pairs
 
 
 def _name(flags: Flags) -> str:
     if not flags["name"]:
-        raise ApiError("Missing the required -name flag")
+        raise Problem("Missing the required -name flag")
     return str(flags["name"])
 
 
 def _checked_format(flags: Flags) -> None:
     if flags["format"] not in ("pretty", "json"):
-        raise ApiError(f'Invalid format "{flags["format"]}", valid formats are pretty and json')
+        raise Problem(f'Invalid format "{flags["format"]}", valid formats are pretty and json')
 
 
 def _compact(value: Any) -> str:
@@ -91,7 +90,7 @@ def generate_token(flags: Flags) -> int:
     name = _name(flags)
     _checked_format(flags)
     addresses = [one for text in flags["server-external-addresses"] for one in text.split(",") if one]
-    body = {"PeerName": name, "Meta": pairs(flags["meta"], "meta"), "ServerExternalAddresses": addresses}
+    body = {"PeerName": name, "Meta": flags["meta"], "ServerExternalAddresses": addresses}
     answer = Api(flags).call("POST", "/v1/peering/token", body=body)
     print(_compact(answer) if flags["format"] == "json" else answer["PeeringToken"])
     return 0
@@ -102,7 +101,7 @@ def establish(flags: Flags) -> int:
     name = _name(flags)
     if not flags["peering-token"]:
         return fail("Missing the required -peering-token flag")
-    body = {"PeerName": name, "PeeringToken": flags["peering-token"], "Meta": pairs(flags["meta"], "meta")}
+    body = {"PeerName": name, "PeeringToken": flags["peering-token"], "Meta": flags["meta"]}
     Api(flags).call("POST", "/v1/peering/establish", body=body)
     print(f"Successfully established peering connection with {name}")
     return 0

@@ -7,7 +7,8 @@ import os
 import sys
 from pathlib import Path
 
-from agent.cli.flags import Flags, columns, fail
+from agent.cli.flags import Flags, columns, fail, too_many
+from model.goerrors import go_text
 from server.raft.errors import ConfigurationError, CorruptLog
 from server.raft.recovery import Found, inspect, write_peers
 
@@ -17,8 +18,9 @@ ASSURANCE = "recover"
 
 def recover(flags: Flags) -> int:
     """Show what this server holds, explain what recovery means, and prepare it when the operator agrees."""
-    if flags.arguments:
-        return fail(f"Too many arguments (expected 0, got {len(flags.arguments)})")
+    problem = too_many(flags)
+    if problem:
+        return fail(problem)
     if not flags["data-dir"]:
         return fail("Error: -data-dir is required: the data directory of a server that survived")
     data_dir = Path(flags["data-dir"])
@@ -27,7 +29,7 @@ def recover(flags: Flags) -> int:
     except BlockingIOError:
         return fail(f"Error: the agent of {data_dir} is running. Stop it first, on every surviving server")
     except OSError as error:
-        return fail(f"Error opening {data_dir}: {error.strerror}")
+        return fail(f"Error opening {data_dir}: {go_text(error)}")
     try:
         found = inspect(data_dir)
         _show(found)
@@ -37,7 +39,7 @@ def recover(flags: Flags) -> int:
     except (CorruptLog, ConfigurationError) as error:
         return fail(f"Error: {error}")
     except OSError as error:
-        return fail(f"Error: {error.filename or data_dir}: {error.strerror}")
+        return fail(f"Error: {go_text(error)}")
     finally:
         os.close(lock)
 

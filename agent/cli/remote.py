@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from agent.cli.child import Stopped, told_to_stop
-from agent.cli.client import Api, ApiError
+from agent.cli.client import Api, ApiError, Problem, refusal
 from agent.cli.flags import Flags, fail
 from model.durations import SECOND, format_duration
 from model.goregexp import RegexpError, compile_regexp
@@ -75,8 +75,6 @@ def execute(flags: Flags) -> int:
             code = _carry_out(api, flags, session, job)
     except Stopped:
         return fail("Interrupted; what the nodes have begun goes on")
-    except ApiError as error:
-        return fail(f"Failed to run the command: {error}")
     if flags["verbose"]:
         print(f"    Completed in {time.monotonic() - started:.2f} seconds")
     return code
@@ -116,7 +114,7 @@ def _session(api: Api, flags: Flags) -> Iterator[str]:
     if flags["datacenter"]:
         servers = api.get("/v1/health/service/consul", passing=True)
         if not servers:
-            raise ApiError(f"datacenter {flags['datacenter']} has no healthy server to hold the session")
+            raise Problem(f"datacenter {flags['datacenter']} has no healthy server to hold the session")
         body |= {"Node": servers[0]["Node"]["Node"]}
     session = str(api.put("/v1/session/create", body)["ID"])
     over = threading.Event()
@@ -168,8 +166,7 @@ def _gather(api: Api, place: str, results: Results, quiet: int) -> None:
         params = {"recurse": True, "index": str(index) if index else None, "wait": format_duration(left)}
         status, body, headers = api.request("GET", f"/v1/kv/{place}", params)
         if status not in (200, 404):
-            text = body.decode("utf-8", "replace").strip()
-            raise ApiError(f"Unexpected response code: {status} ({text})", status)
+            raise refusal(status, body)
         text = headers.get("X-Consul-Index", "")
         answered = int(text) if text.isdigit() else 0
         index = answered if answered >= index else 0

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from agent.cli.client import Api, ApiError
+from agent.cli.client import Api, ApiError, Problem
 from agent.cli.flags import Flags, fail
 from model.gojson import JsonError, from_json
 from model.structs.coordinate import CoordinateVector, distance
@@ -30,11 +30,11 @@ def rtt(flags: Flags) -> int:
 
 
 def _vectors(rows: list[dict[str, Any]], key: str) -> dict[str, CoordinateVector]:
-    """The coordinates of one node by segment (or WAN area). Raises ApiError."""
+    """The coordinates of one node by segment (or WAN area). Raises Problem."""
     try:
         return {row[key]: from_json(CoordinateVector, row["Coord"]) for row in rows}
     except (KeyError, JsonError) as error:
-        raise ApiError(f"Error decoding coordinates: {error}") from None
+        raise Problem(f"Error decoding coordinates: {error}") from None
 
 
 def _local(api: Api, name: str) -> dict[str, CoordinateVector]:
@@ -42,20 +42,20 @@ def _local(api: Api, name: str) -> dict[str, CoordinateVector]:
         rows = api.get(f"/v1/coordinate/node/{name}")
     except ApiError as error:
         if error.status == 404:
-            raise ApiError(f"Could not find a coordinate for node {name!r}") from None
-        raise ApiError(f"Error getting coordinates: {error}") from None
+            raise Problem(f"Could not find a coordinate for node {name!r}") from None
+        raise Problem(f"Error getting coordinates: {error}") from None
     return _vectors(rows, "Segment")
 
 
 def _wide(api: Api, name: str) -> dict[str, CoordinateVector]:
     node, dot, datacenter = name.rpartition(".")
     if not dot:
-        raise ApiError(f"{name!r} must be in the form <node>.<datacenter> with -wan")
+        raise Problem(f"{name!r} must be in the form <node>.<datacenter> with -wan")
     rows = []
     for place in api.get("/v1/coordinate/datacenters") or ():
         if place["Datacenter"] == datacenter:
             found = [row for row in place["Coordinates"] or () if row["Node"] in (node, name)]
             rows += [{**row, "Area": place["AreaID"]} for row in found]
     if not rows:
-        raise ApiError(f"Could not find a coordinate for node {node!r} in datacenter {datacenter!r}")
+        raise Problem(f"Could not find a coordinate for node {node!r} in datacenter {datacenter!r}")
     return _vectors(rows, "Area")

@@ -16,11 +16,11 @@ def agent(flags: Flags) -> int:
     from agent.version import CONSUL_VERSION, VERSION
 
     if any(word in ("-h", "-help", "--help") for word in flags.words):
-        print(agent_help())
+        print(agent_help(), end="")
         return 0
     try:
         config, warnings = load_config(flags.words)
-        set_up(config.log_level, config.log_json, config.log_file)
+        set_up(config.log_level, config.log_json, config.log_to)
     except ConfigError as error:
         print(f"==> {error}", file=sys.stderr)
         return error.exit_code
@@ -35,6 +35,7 @@ def agent(flags: Flags) -> int:
     print(f"               Server: {str(config.server).lower()} (Bootstrap: {str(config.bootstrap).lower()})")
     print(f"          Client Addr: {config.client_addrs} (HTTP: {ports.http}, DNS: {ports.dns})")
     print(f"         Cluster Addr: {config.advertise_addr} (LAN: {ports.serf_lan}, Server: {ports.server})")
+    print(f"    Gossip Encryption: {str(config.gossip.encrypted).lower()}")
     print("\n==> Log data will now stream in as it occurs:\n", flush=True)
     try:
         import uvloop
@@ -46,13 +47,26 @@ def agent(flags: Flags) -> int:
 
 def agent_help() -> str:
     """The text of `lictor agent -h`."""
-    lines = ["Usage: lictor agent [options]", "", "  Runs an agent, as a server or as a client, until it is stopped."]
-    extra = {
-        "dev": "Run one server that keeps nothing on disk, ready at once.",
-        "config-file": "Configuration file (.json or .hcl); may be given several times.",
-        "config-dir": "Folder of configuration files, read in lexical order; may be given several times.",
-        "config-format": "Format of all configuration files: json or hcl.",
-    }
-    for name, text in sorted({**extra, **{name: flag[2] for name, flag in FLAGS.items()}}.items()):
-        lines += ["", f"  -{name}", f"     {text}"]
-    return "\n".join(lines)
+    from agent.cli.command import Command, Flag
+    from agent.cli.help import of_command
+
+    named = {"dev": ("", "bool", "Run one server that keeps nothing on disk, ready at once."), **_SOURCES, **FLAGS}
+    kinds = {"bool": "bool", "int": "int"}
+    flags = tuple(Flag(name, row[2], kinds.get(row[1], "text"), None) for name, row in named.items())
+    return of_command("agent", Command("", "", "", flags, _ABOUT))
+
+
+_ABOUT = """
+Runs an agent, as a server or as a client, until it is stopped. Its settings come from files and folders in the order in
+which they are named, and from the other flags, which win.
+
+    $ lictor agent -dev
+    $ lictor agent -server -bootstrap-expect=3 -data-dir=/var/lib/lictor -retry-join=10.0.0.1
+
+Every key of the files is described with Consul's agent configuration; those that have no effect yet are named at start.
+"""
+_SOURCES = {
+    "config-dir": ("", "text", "Folder of configuration files, read in lexical order; may be given several times."),
+    "config-file": ("", "text", "Configuration file (.json or .hcl); may be given several times."),
+    "config-format": ("", "text", "Format of all configuration files: json or hcl."),
+}

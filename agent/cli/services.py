@@ -3,8 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from agent.cli.client import Api, ApiError
+from agent.cli.client import Api, Problem
 from agent.cli.flags import Flags, fail
+from model.goerrors import go_text
+
+OWN = ("address", "id", "kind", "meta", "name", "port", "socket", "tag", "tagged-address")
+"""The flags that describe a service, instead of files."""
+MAX_PORT = 65535
 
 
 def _definitions(paths: list[str]) -> list[dict[str, Any]]:
@@ -18,7 +23,7 @@ def _definitions(paths: list[str]) -> list[dict[str, Any]]:
             text = Path(name).read_text()
             body = parse_json_text(text) if name.endswith(".json") else parse_hcl(text)
         except (OSError, HclError, UnicodeDecodeError) as error:
-            raise ApiError(f"Failed to read {name}: {error}") from None
+            raise Problem(f"Failed to read {name}: {go_text(error)}") from None
         listed: list[Any] = []
         for key, value in body.items():
             if key.lower() in ("service", "services"):
@@ -37,24 +42,27 @@ def _from_flags(flags: Flags) -> dict[str, Any]:
         "SocketPath": flags["socket"],
         "Tags": flags["tag"],
     }
-    if flags["meta"]:
-        body["Meta"] = dict(text.split("=", 1) if "=" in text else [text, ""] for text in flags["meta"])
-    tagged = {}
-    for text in flags["tagged-address"]:
-        name, _, where = text.partition("=")
-        host, _, port = where.rpartition(":")
-        tagged[name] = {"Address": host or where, "Port": int(port) if host and port.isdigit() else 0}
-    if tagged:
-        body["TaggedAddresses"] = tagged
+    body["Meta"] = flags["meta"]
+    body["TaggedAddresses"] = {name: _tagged(name, where) for name, where in flags["tagged-address"].items()}
     return {key: value for key, value in body.items() if value}
+
+
+def _tagged(name: str, where: str) -> dict[str, Any]:
+    """An address and its port, from ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT. Raises Problem."""
+    host, colon, port = where.rpartition(":")
+    if not colon or (":" in host and not host.startswith("[")):
+        host, port = where, "0"
+    if not host or not port.isdigit() or not port.isascii() or int(port) > MAX_PORT:
+        raise Problem(f"Error: -tagged-address={name}={where}: it must be NAME=ADDRESS:PORT")
+    return {"Address": host.removeprefix("[").removesuffix("]"), "Port": int(port)}
 
 
 def register(flags: Flags) -> int:
     """Register the services of files, or one from flags."""
     if not flags.arguments and not flags["name"]:
-        return fail("Service registration requires at least one argument or flags.")
-    if flags.arguments and flags["name"]:
-        return fail("Service registration requires arguments or -id, not both.")
+        return fail("Service registration requires at least one argument or flags with a -name.")
+    if flags.arguments and any(flags[name] for name in OWN):
+        return fail("Service registration requires arguments or flags, not both.")
     found = _definitions(flags.arguments) if flags.arguments else [_from_flags(flags)]
     api = Api(flags)
     for definition in found:

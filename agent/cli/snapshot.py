@@ -1,18 +1,21 @@
 """`snapshot save|restore|inspect`: the cluster's whole state as one file."""
 
-import io
 import json
 import os
+import shutil
 from collections import Counter
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import msgpack
 
-from agent.cli.client import Api, ApiError
-from agent.cli.flags import Flags, fail
+from agent.cli.client import Api, Problem, refusal
+from agent.cli.flags import Flags, fail, too_many
 from model.commands import CommandType
-from server.snapshot_archive import ArchiveError, ArchiveMeta, read_archive
+from model.goerrors import go_text
+from server.snapshot_archive import MAX_META, ArchiveError, ArchiveMeta, read_archive
+
+CHUNK = 1 << 20
 
 NAMES = {
     CommandType.REGISTER: "Register",
@@ -49,22 +52,21 @@ NAMES = {
 def save(flags: Flags) -> int:
     """Save; the file gets its name only once it has been read back and found whole."""
     file = _one_file(flags)
-    if isinstance(file, str):
-        return fail(file)
-    status, archive, _ = Api(flags).request("GET", "/v1/snapshot", {})
-    if status != 200:
-        raise ApiError(f"Error saving snapshot: {archive.decode('utf-8', 'replace').strip()}", status)
     unverified = file.with_name(file.name + ".unverified")
+    with Api(flags).open("GET", "/v1/snapshot") as answer:
+        if answer.status != 200:
+            raise refusal(answer.status, answer.read())
+        try:
+            with unverified.open("wb") as target:
+                shutil.copyfileobj(answer, target, CHUNK)
+                target.flush()
+                os.fsync(target.fileno())
+        except OSError as error:
+            return fail(f"Error creating snapshot file: {go_text(error)}")
     try:
-        with unverified.open("wb") as target:
-            target.write(archive)
-            target.flush()
-            os.fsync(target.fileno())
-    except OSError as error:
-        return fail(f"Error creating snapshot file: {unverified}: {error.strerror}")
-    try:
-        meta, state = read_archive(io.BytesIO(archive))
-        state.close()
+        with unverified.open("rb") as source:
+            meta, state = read_archive(source)
+            state.close()
     except ArchiveError as error:
         unverified.unlink()
         return fail(f"Error verifying snapshot file: {error}")
@@ -76,16 +78,14 @@ def save(flags: Flags) -> int:
 def restore(flags: Flags) -> int:
     """Put a file's state in the place of the cluster's."""
     file = _one_file(flags)
-    if isinstance(file, str):
-        return fail(file)
     try:
-        archive = file.read_bytes()
+        source = file.open("rb")
     except OSError as error:
-        return fail(f"Error opening snapshot file: {file}: {error.strerror}")
-    status, answer, _ = Api(flags).request("PUT", "/v1/snapshot", {}, archive)
+        return fail(f"Error opening snapshot file: {go_text(error)}")
+    with source:
+        status, answer, _ = Api(flags).request("PUT", "/v1/snapshot", {}, source)
     if status != 200:
-        text = answer.decode("utf-8", "replace").strip()
-        raise ApiError(f"Error restoring snapshot: Unexpected response code: {status} ({text})", status)
+        raise refusal(status, answer)
     print("Restored snapshot")
     return 0
 
@@ -93,54 +93,121 @@ def restore(flags: Flags) -> int:
 def inspect(flags: Flags) -> int:
     """Show what a file holds, without an agent."""
     file = _one_file(flags)
-    if isinstance(file, str):
-        return fail(file)
-    if flags["format"] not in ("pretty", "json"):
+    shape = flags["format"].lower()
+    if shape not in ("pretty", "json"):
         return fail(f'Invalid format "{flags["format"]}": must be pretty or json')
+    if not flags["kvdetails"] and flags["kvfilter"]:
+        return fail("Error: -kvfilter needs -kvdetails")
+    if flags["kvdepth"] < 1:
+        return fail("Error: -kvdepth must be at least 1")
+    keys = Keys(flags["kvdepth"], flags["kvfilter"]) if flags["kvdetails"] else None
     try:
         with file.open("rb") as source:
-            meta, state = read_archive(source)
+            meta, state = _opened(file, source)
             with state:
-                counts, sizes = count_records(state)  # type: ignore[arg-type]
+                tally = count_records(state, keys)  # type: ignore[arg-type]
     except OSError as error:
-        return fail(f"Error opening snapshot file: {file}: {error.strerror}")
+        return fail(f"Error opening snapshot file: {go_text(error)}")
     except (ArchiveError, ValueError) as error:
         return fail(f"Error extracting snapshot data: {error}")
-    rows = sorted(counts, key=lambda name: (-sizes[name], name))
-    if flags["format"] == "json":
-        print(json.dumps(_described(meta, rows, counts, sizes), indent=3))
+    if shape == "json":
+        print(json.dumps(_described(meta, tally, keys), indent=3))
         return 0
     head = [("ID", meta.id), ("Size", meta.size), ("Index", meta.index), ("Term", meta.term), ("Version", meta.version)]
     print("\n".join(f" {name:<12} {value}" for name, value in head) + "\n")
-    print(f" {'Type':<20} {'Count':<10} Size\n {'----':<20} {'----':<10} ----")
-    for name in rows:
-        print(f" {name:<20} {counts[name]:<10} {readable(sizes[name])}")
-    print(f" {'----':<20} {'----':<10} ----\n {'Total':<20} {'':<10} {readable(sum(sizes.values()))}")
+    _print_table("Type", tally)
+    if keys is not None:
+        print()
+        _print_table("Key Name", keys.tally)
     return 0
 
 
-def _described(meta: ArchiveMeta, rows: list[str], counts: Counter[str], sizes: Counter[str]) -> dict[str, object]:
-    stats = [{"Name": name, "Sum": sizes[name], "Count": counts[name]} for name in rows]
-    return {
+class Tally:
+    """How many records there are of each name, and their bytes."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.sizes: Counter[str] = Counter()
+
+    def add(self, name: str, size: int) -> None:
+        """Count a record."""
+        self.counts[name] += 1
+        self.sizes[name] += size
+
+    def names(self) -> list[str]:
+        """The names, those that take most room first."""
+        return sorted(self.counts, key=lambda name: (-self.sizes[name], name))
+
+    def rows(self) -> list[dict[str, object]]:
+        """The tally as it is shown in JSON."""
+        return [{"Name": name, "Sum": self.sizes[name], "Count": self.counts[name]} for name in self.names()]
+
+
+class Keys:
+    """Counts keys in groups that have the first `depth` parts in common, if they begin with `prefix`."""
+
+    def __init__(self, depth: int, prefix: str) -> None:
+        self.tally = Tally()
+        self._depth = depth
+        self._prefix = prefix
+
+    def add(self, key: str, size: int) -> None:
+        """Count a key."""
+        if key.startswith(self._prefix):
+            self.tally.add("/".join(key.split("/")[: self._depth]), size)
+
+
+def _opened(file: Path, source: BinaryIO) -> tuple[ArchiveMeta, IO[bytes]]:
+    """What a file says of itself, and its records. Raises OSError, ArchiveError, ValueError."""
+    if file.name != "state.bin":
+        return read_archive(source)
+    beside = file.with_name("meta.json")
+    found = json.loads(beside.read_bytes()[:MAX_META])
+    try:
+        meta = ArchiveMeta(
+            int(found["Index"]), int(found["Term"]), int(found["Size"]), int(found["Version"]), str(found["ID"])
+        )
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"{beside} does not describe a snapshot") from None
+    return meta, source
+
+
+def _print_table(title: str, tally: Tally) -> None:
+    names = tally.names()
+    width = max([20, *map(len, names)])
+    line = f" {'----':<{width}} {'----':<10} ----"
+    print(f" {title:<{width}} {'Count':<10} Size\n{line}")
+    for name in names:
+        print(f" {name:<{width}} {tally.counts[name]:<10} {readable(tally.sizes[name])}")
+    print(f"{line}\n {'Total':<{width}} {'':<10} {readable(sum(tally.sizes.values()))}")
+
+
+def _described(meta: ArchiveMeta, tally: Tally, keys: Keys | None) -> dict[str, object]:
+    shown: dict[str, object] = {
         "Meta": {"ID": meta.id, "Size": meta.size, "Index": meta.index, "Term": meta.term, "Version": meta.version},
-        "Stats": stats,
-        "TotalSize": sum(sizes.values()),
+        "Stats": tally.rows(),
+        "TotalSize": sum(tally.sizes.values()),
     }
+    if keys is not None:
+        shown |= {"StatsKV": keys.tally.rows(), "TotalSizeKV": sum(keys.tally.sizes.values())}
+    return shown
 
 
-def _one_file(flags: Flags) -> Path | str:
-    """The file that is named, or what is wrong with the arguments."""
+def _one_file(flags: Flags) -> Path:
+    """The file that is named. Raises Problem."""
     if not flags.arguments:
-        return "Missing FILE argument"
-    if len(flags.arguments) > 1:
-        return f"Too many arguments (expected 1, got {len(flags.arguments)})"
+        raise Problem("Missing FILE argument")
+    problem = too_many(flags, 1)
+    if problem:
+        raise Problem(problem)
+    if not flags.arguments[0] or "\0" in flags.arguments[0] or not Path(flags.arguments[0]).name:
+        raise Problem(f"Error: {flags.arguments[0]!r} is not the name of a file")
     return Path(flags.arguments[0])
 
 
-def count_records(state: BinaryIO) -> tuple[Counter[str], Counter[str]]:
-    """How many records of each type a state has, and their bytes. Raises ValueError when it is not one."""
-    counts: Counter[str] = Counter()
-    sizes: Counter[str] = Counter()
+def count_records(state: BinaryIO, keys: Keys | None = None) -> Tally:
+    """Count the records of each type in a state, and its keys. Raises ValueError when it is not one."""
+    tally = Tally()
     unpacker = msgpack.Unpacker(state, raw=True, strict_map_key=False, max_buffer_size=1 << 30)
     try:
         unpacker.skip()  # The header.
@@ -149,14 +216,16 @@ def count_records(state: BinaryIO) -> tuple[Counter[str], Counter[str]]:
             try:
                 kind = unpacker.unpack()
             except msgpack.OutOfData:
-                return counts, sizes
-            unpacker.skip()
-            name = NAMES.get(kind, f"Unknown({kind})")
-            counts[name] += 1
-            sizes[name] += unpacker.tell() - begin
+                return tally
+            if keys is not None and kind == CommandType.KVS:
+                row = unpacker.unpack()
+                keys.add(bytes(row[b"Key"]).decode("utf-8", "replace"), unpacker.tell() - begin)
+            else:
+                unpacker.skip()
+            tally.add(NAMES.get(kind, f"Unknown({kind})"), unpacker.tell() - begin)
     except msgpack.OutOfData:
         raise ValueError("the state is cut short in the middle of a record") from None
-    except (msgpack.exceptions.UnpackException, ValueError, TypeError) as error:
+    except (msgpack.exceptions.UnpackException, ValueError, TypeError, KeyError) as error:
         raise ValueError(f"the state holds something that is no record: {error}") from None
 
 

@@ -5,28 +5,35 @@ import os
 import re
 import socket
 
-from agent.config.addresses import address_of, addresses_of, own_address
+from agent.config import sections
+from agent.config.addresses import ANY, address_of, address_to_advertise, addresses_of, places_of, rendered
+from agent.config.ca import ca_settings
 from agent.config.check import check_config
+from agent.config.deprecated import replaced
+from agent.config.gossip import gossip_config
 from agent.config.keys import DURATIONS
+from agent.config.limits import limits as connection_limits
+from agent.config.limits import unix_sockets
+from agent.config.metrics_proxy import metrics_proxy_of
 from agent.config.reader import Reader
 from agent.config.settings import Config, ConfigError, DnsConfig, HttpConfig, Ports, Soa
+from agent.config.template import is_template
+from agent.config.tls import auto_encrypt, tls_settings
 from model.durations import SECOND
 from model.structs.operator import DEFAULT_AUTOPILOT, AutopilotConfig
+
+_UINT32 = (1 << 32) - 1
 
 
 def build(read: Reader, dev: bool) -> Config:
     """Typed settings from merged ones. Raises ConfigError."""
+    read = replaced(read)
     server = read.flag("server", dev)
     ports = _ports(read.section("ports"), dev)
     bind = read.text("bind_addr", "127.0.0.1" if dev else "0.0.0.0")
     bind = address_of("bind_addr", bind)
-    advertise = read.text("advertise_addr")
-    if advertise:
-        advertise = address_of("advertise_addr", advertise)
-        if advertise in ("0.0.0.0", "::"):
-            raise ConfigError("advertise_addr cannot be 0.0.0.0, :: or [::]")
-    else:
-        advertise = own_address() if bind in ("0.0.0.0", "::") else bind
+    advertise = _advertised(read, bind)
+    tagged = sections.node_addresses(read, advertise)
     clients = addresses_of("client_addr", read.text("client_addr"), ["127.0.0.1"])
     addresses = read.section("addresses")
     performance, limits, ui = read.section("performance"), read.section("limits"), read.section("ui_config")
@@ -46,28 +53,47 @@ def build(read: Reader, dev: bool) -> Config:
         bootstrap_expect=read.number("bootstrap_expect"),
         bind_addr=bind,
         advertise_addr=advertise,
+        advertise_addr_wan=tagged["wan"],
+        tagged_addresses=tagged,
+        translate_wan_addrs=read.flag("translate_wan_addrs"),
         client_addrs=clients,
         http_addrs=addresses_of("addresses.http", addresses.text("http"), clients),
+        https_addrs=addresses_of("addresses.https", addresses.text("https"), clients),
         dns_addrs=addresses_of("addresses.dns", addresses.text("dns"), clients),
         ports=ports,
-        retry_join=read.texts("retry_join"),
+        retry_join=places_of("retry_join", read.texts("retry_join")),
         retry_interval=read.seconds("retry_interval", 30.0),
         retry_max=read.number("retry_max"),
-        start_join=read.texts("start_join"),
-        recursors=read.texts("recursors"),
+        start_join=places_of("start_join", read.texts("start_join")),
+        recursors=_recursors(read.texts("recursors")),
         node_meta={str(key): str(value) for key, value in read.mapping("node_meta").items()},
-        encrypt=read.text("encrypt"),
+        gossip=gossip_config(read, dev, server, tagged["wan"]),
         protocol=read.number("protocol", 2),
         raft_protocol=read.number("raft_protocol", 3),
-        ui=ui.flag("enabled", read.flag("ui", dev)),
-        ui_path=ui.text("content_path", read.text("ui_content_path", "/ui/")),
+        ui=ui.flag("enabled", dev or bool(ui.text("dir"))),
+        ui_path=_ui_path(ui.text("content_path", "/ui/")),
+        ui_settings=sections.ui_settings(ui, ""),
+        metrics_proxy=metrics_proxy_of(ui),
         log_level=read.text("log_level", "DEBUG" if dev else "INFO").upper(),
         log_json=read.flag("log_json"),
-        log_file=read.text("log_file"),
+        log_to=sections.log_file(read),
+        raft=sections.raft_limits(read),
         raft_multiplier=performance.number("raft_multiplier", 5),
         lease_reads=performance.flag("lease_reads"),
         autopilot=_autopilot(read.section("autopilot")),
         leave_on_terminate=read.flag("leave_on_terminate", not server),
+        leave_drain_time=performance.seconds("leave_drain_time", 0.0 if dev else sections.DEFAULT_DRAIN),
+        server_rejoin_age_max=_rejoin_age(read),
+        pid_file=read.text("pid_file"),
+        auto_reload_config=read.flag("auto_reload_config"),
+        watches=sections.watches(read),
+        telemetry=sections.telemetry(read.section("telemetry")),
+        rpc_limit=sections.rpc_limit(limits),
+        central_config=read.flag("enable_central_service_config", True),
+        cache_limit=sections.cache_limit(read.section("cache")),
+        use_streaming_backend=read.flag("use_streaming_backend", True),
+        discovery_max_stale=sections.discovery_max_stale(read),
+        host_node_id=not read.flag("disable_host_node_id", True),
         skip_leave_on_interrupt=read.flag("skip_leave_on_interrupt", server),
         enable_script_checks=read.flag("enable_script_checks"),
         enable_local_script_checks=read.flag("enable_local_script_checks") or read.flag("enable_script_checks"),
@@ -78,6 +104,11 @@ def build(read: Reader, dev: bool) -> Config:
         disable_remote_exec=read.flag("disable_remote_exec", True),
         dns=_dns(read.section("dns_config")),
         http=_http(read.section("http_config")),
+        tls=tls_settings(read.values),
+        auto_encrypt=auto_encrypt(read.section("auto_encrypt"), server),
+        enable_agent_tls_for_checks=read.flag("enable_agent_tls_for_checks"),
+        limits=connection_limits(limits),
+        unix_sockets=unix_sockets(read.section("unix_sockets")),
         default_query_time=read.seconds("default_query_time", 300.0),
         max_query_time=read.seconds("max_query_time", 600.0),
         kv_max_value_size=limits.number("kv_max_value_size", 512 * 1024),
@@ -86,7 +117,7 @@ def build(read: Reader, dev: bool) -> Config:
         rpc_hold_timeout=performance.seconds("rpc_hold_timeout", 7.0),
         disable_coordinates=read.flag("disable_coordinates"),
         connect_enabled=connect.flag("enabled", True),
-        ca_config=connect.mapping("ca_config"),
+        ca_config=ca_settings(connect.mapping("ca_config")),
         config_entries=read.stanzas("config_entries"),
         services=read.stanzas("services"),
         checks=read.stanzas("checks"),
@@ -97,6 +128,45 @@ def build(read: Reader, dev: bool) -> Config:
     _validate(config)
     check_config(config)
     return config
+
+
+def _advertised(read: Reader, bind: str) -> str:
+    """The address that others in the datacenter reach this agent by."""
+    for key in ("advertise_addr", "advertise_addr_ipv4", "advertise_addr_ipv6"):
+        if text := read.text(key):
+            address = address_of(key, text)
+            if address in ANY:
+                raise ConfigError(f"{key} cannot be 0.0.0.0, :: or [::]")
+            return address
+    return address_to_advertise(bind) if bind in ANY else bind
+
+
+def _recursors(texts: list[str]) -> list[str]:
+    """DNS servers, templates resolved, each of them once."""
+    found: list[str] = []
+    for text in texts:
+        words = rendered("recursors", text).split() if is_template(text) else [text]
+        if any(word in (*ANY, "[::]") for word in words):
+            raise ConfigError("DNS recursor address cannot be 0.0.0.0, :: or [::]")
+        found.extend(words)
+    return list(dict.fromkeys(found))
+
+
+def _ui_path(text: str) -> str:
+    """Where the UI is served."""
+    path = "/" + text.strip("/") + "/" if text.strip("/") else "/"
+    if not re.fullmatch(r"/([A-Za-z0-9_-]+/)*", path) or path.startswith("/v1/"):
+        raise ConfigError(
+            f"ui_config.content_path can only contain alphanumeric, - and _ characters, and cannot be /v1/: {text!r}"
+        )
+    return path
+
+
+def _rejoin_age(read: Reader) -> float:
+    seconds = read.seconds("server_rejoin_age_max", 7 * 24 * 3600.0)
+    if seconds < 6 * 3600:
+        raise ConfigError("server_rejoin_age_max cannot be less than 6h")
+    return seconds
 
 
 def _zone(text: str) -> str:
@@ -161,10 +231,10 @@ def _dns(read: Reader) -> DnsConfig:
         a_record_limit=read.number("a_record_limit"),
         enable_additional_node_meta_txt=read.flag("enable_additional_node_meta_txt", True),
         soa=Soa(
-            expire=soa.number("expire", 86400),
-            min_ttl=soa.number("min_ttl", 0),
-            refresh=soa.number("refresh", 3600),
-            retry=soa.number("retry", 600),
+            expire=soa.at_least("expire", 0, 86400, _UINT32),
+            min_ttl=soa.at_least("min_ttl", 0, 0, _UINT32),
+            refresh=soa.at_least("refresh", 0, 3600, _UINT32),
+            retry=soa.at_least("retry", 0, 600, _UINT32),
         ),
         use_cache=read.flag("use_cache"),
         cache_max_age=read.seconds("cache_max_age"),

@@ -3,8 +3,6 @@
 `check_config` is what `lictor validate` asks, `check_start` what an agent asks besides, before it starts.
 """
 
-import base64
-import binascii
 import ipaddress
 import re
 from typing import Any
@@ -12,14 +10,13 @@ from typing import Any
 import msgspec
 
 from agent import file_definitions
-from agent.checks.runner import problem_with
+from agent.checks.rules import problem_with
 from agent.config.settings import Config, ConfigError
 from agent.definitions import DefinitionError, expand, meta_problem
 from model.errors import RpcError
 from model.gojson import JsonError
 from model.weak_decode import WeakError
 
-_KEY_SIZES = (16, 24, 32)
 _PROTOCOLS = (2, 3)
 _RAFT_PROTOCOL = 3
 
@@ -32,8 +29,6 @@ def check_config(config: Config) -> None:
     problem = meta_problem(config.node_meta)
     if problem:
         raise ConfigError(f"node_meta invalid: {problem}")
-    if config.encrypt:
-        _check_key(config.encrypt)
     if config.raft_protocol != _RAFT_PROTOCOL:
         raise ConfigError(f"raft_protocol version {config.raft_protocol} is not supported: it must be {_RAFT_PROTOCOL}")
     for number, raw in enumerate(config.services):
@@ -42,15 +37,6 @@ def check_config(config: Config) -> None:
         _check_check(f"checks[{number}]", raw)
     for number, raw in enumerate(config.config_entries):
         _check_entry(f"config_entries.bootstrap[{number}]", raw)
-
-
-def _check_key(text: str) -> None:
-    try:
-        size = len(base64.b64decode(text, validate=True))
-    except binascii.Error as error:
-        raise ConfigError(f"encrypt has invalid key: {error}") from None
-    if size not in _KEY_SIZES:
-        raise ConfigError(f"encrypt has invalid key: it has {size} bytes, not 16, 24 or 32")
 
 
 def _check_service(where: str, raw: dict[str, Any]) -> None:

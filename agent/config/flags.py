@@ -7,6 +7,9 @@ from typing import Any
 from agent.config.keys import FLAGS
 from agent.config.settings import ConfigError
 
+_SYNONYMS = {"check-output-max-size": "check_output_max_size"}
+"""Flags that may be spelt in another way."""
+
 
 def parse_flags(argv: list[str]) -> tuple[dict[str, Any], list[tuple[str, str]], bool, str]:
     """Flags in Go's manner: (settings, sources in order, -dev, -config-format). Raises ConfigError."""
@@ -20,6 +23,7 @@ def parse_flags(argv: list[str]) -> tuple[dict[str, Any], list[tuple[str, str]],
         if not word.startswith("-") or word in ("-", "--"):
             raise ConfigError(f"Unexpected argument {word!r}: all options are flags")
         name, has_value, value = word.lstrip("-").partition("=")
+        name = _SYNONYMS.get(name, name)
         if name == "dev":
             dev = not has_value or boolean(name, value)
             continue
@@ -54,7 +58,9 @@ def _set_flag(settings: dict[str, Any], name: str, kind: str, value: str) -> Non
         except ValueError:
             raise ConfigError(f'invalid value "{value}" for flag -{name}: not a number') from None
     elif kind == "map":
-        left, _, right = value.partition(":")
+        left, separator, right = value.partition(":")
+        if not separator and not left:
+            raise ConfigError(f'invalid value "{value}" for flag -{name}: expected key:value')
         settings.setdefault(key, {})[left] = right
         return
     elif kind == "list":

@@ -1,11 +1,12 @@
 """Typed access to merged settings."""
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from agent.config.schema import section_of
 from agent.config.settings import ConfigError
-from agent.config.sources import section_of
 from model.durations import SECOND, DurationError, parse_duration
 
 
@@ -18,6 +19,10 @@ class Reader:
 
     def _get(self, key: str) -> Any:
         return self._values.get(key)
+
+    def given(self, key: str) -> bool:
+        """Whether the key is there."""
+        return self._get(key) is not None
 
     def _wrong(self, key: str, wanted: str) -> ConfigError:
         return ConfigError(f"{self._path}{key}: expected {wanted}, got {self._get(key)!r}")
@@ -53,13 +58,37 @@ class Reader:
             raise self._wrong(key, "a number")
         return int(value)
 
-    def seconds(self, key: str, default: float = 0.0) -> float:
-        """A duration, as text or as nanoseconds."""
+    def fraction(self, key: str, default: float) -> float:
+        """A number with a fraction, or `default`; not infinite."""
         value = self._get(key)
         if value is None:
             return default
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value / SECOND
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise self._wrong(key, "a number")
+        return float(value)
+
+    def at_least(self, key: str, least: int, default: int, most: int = 1 << 62) -> int:
+        """An integer within bounds."""
+        value = self.number(key, default)
+        if not least <= value <= most:
+            bounds = f"at least {least}" if most == 1 << 62 else f"between {least} and {most}"
+            raise ConfigError(f"{self._path}{key} cannot be {value}: it must be {bounds}")
+        return value
+
+    def one_of(self, key: str, choice: tuple[str, ...], default: str) -> str:
+        """One of some words."""
+        value = self.text(key, default)
+        if value not in choice:
+            raise ConfigError(f"{self._path}{key}: invalid value {value!r}: it must be one of {', '.join(choice)}")
+        return value
+
+    def seconds(self, key: str, default: float = 0.0) -> float:
+        """A duration, as a text with a unit."""
+        value = self._get(key)
+        if value is None:
+            return default
+        if not isinstance(value, str):
+            raise self._wrong(key, 'a duration such as "10s"')
         try:
             return parse_duration(str(value)) / SECOND
         except DurationError:
@@ -70,20 +99,30 @@ class Reader:
         value = self._get(key)
         if value is None:
             return []
-        if isinstance(value, str):
-            return [value]
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise self._wrong(key, "a list of texts")
         return list(value)
 
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """All settings as they are."""
+        return self._values
+
     def mapping(self, key: str) -> dict[str, Any]:
         """A map."""
         value = self._get(key)
-        return section_of(value) if value is not None else {}
+        if value is None:
+            return {}
+        try:
+            return section_of(value)
+        except ConfigError:
+            raise self._wrong(key, "a map") from None
 
     def stanzas(self, key: str) -> list[dict[str, Any]]:
         """A list of maps."""
         value = self._get(key) or []
+        if isinstance(value, dict):
+            value = [value]
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
             raise self._wrong(key, "a list of definitions")
         return list(value)

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from agent.config.gossip_settings import GossipConfig
 from model.structs.operator import DEFAULT_AUTOPILOT, AutopilotConfig
 
 
@@ -74,6 +75,118 @@ class HttpConfig(msgspec.Struct, frozen=True):
     use_cache: bool = True
 
 
+class LogFile(msgspec.Struct, frozen=True):
+    """Where logs go besides standard output, and when a file is full. Bytes and files of 0 mean no limit."""
+
+    path: str = ""
+    rotate_bytes: int = 0
+    rotate_seconds: float = 24 * 3600.0
+    max_files: int = 0
+    """Older files to keep; -1 for none."""
+    syslog_facility: str = ""
+    """Facility of syslog, in capitals; "" for no syslog."""
+
+
+class RaftLimits(msgspec.Struct, frozen=True):
+    """When a server takes a snapshot of its state, and how much of the log it keeps then."""
+
+    snapshot_interval: float = 30.0
+    snapshot_threshold: int = 16384
+    trailing_logs: int = 10_000
+
+
+class RateLimit(msgspec.Struct, frozen=True):
+    """A token bucket: so many a second (0: any number), so many at once."""
+
+    rate: float = 0.0
+    burst: int = 0
+
+
+class UiConfig(msgspec.Struct, frozen=True):
+    """What the UI is served from, and what it is told."""
+
+    folder: str = ""
+    metrics_provider: str = ""
+    metrics_provider_options_json: str = ""
+    dashboard_url_templates: dict[str, str] = {}
+
+
+class Telemetry(msgspec.Struct, frozen=True):
+    """What becomes of metrics. Addresses are "" or `host:port`."""
+
+    metrics_prefix: str = "consul"
+    disable_hostname: bool = False
+    filter_default: bool = True
+    allowed: tuple[str, ...] = ()
+    blocked: tuple[str, ...] = ()
+    """Prefixes of metrics' names; the longer match wins."""
+    prometheus_retention: float = 0.0
+    statsd_address: str = ""
+    statsite_address: str = ""
+    dogstatsd_address: str = ""
+    dogstatsd_tags: tuple[str, ...] = ()
+    retry_failed_connection: bool = True
+
+
+class TlsInterface(msgspec.Struct, frozen=True):
+    """TLS of one interface: files, versions, and what it demands of the other side."""
+
+    ca_file: str = ""
+    ca_path: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    min_version: str = "TLSv1_2"
+    cipher_suites: list[str] = []
+    verify_incoming: bool = False
+    verify_outgoing: bool = False
+
+
+class TlsSettings(msgspec.Struct, frozen=True):
+    """TLS of all interfaces. `server_name` is the name that checks expect in certificates."""
+
+    internal_rpc: TlsInterface = TlsInterface()
+    https: TlsInterface = TlsInterface()
+    grpc: TlsInterface = TlsInterface()
+    verify_server_hostname: bool = False
+    server_name: str = ""
+
+
+class AutoEncrypt(msgspec.Struct, frozen=True):
+    """Certificates for client agents from servers: `tls` on those who want one, `allow_tls` on those who give it."""
+
+    tls: bool = False
+    allow_tls: bool = False
+    dns_san: list[str] = []
+    ip_san: list[str] = []
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """How many connections a client may have (0: any number), and how long it may take to open them."""
+
+    http_max_conns_per_client: int = 200
+    https_handshake_timeout: float = 5.0
+    rpc_client_timeout: float = 60.0
+    rpc_handshake_timeout: float = 5.0
+    rpc_max_conns_per_client: int = 100
+
+
+class UnixSockets(msgspec.Struct, frozen=True):
+    """Owner, by number, and mode of unix sockets; None leaves what the system gives."""
+
+    user: int | None = None
+    group: int | None = None
+    mode: int | None = None
+
+
+class MetricsProxy(msgspec.Struct, frozen=True):
+    """Where questions about metrics go (`base_url` "": nowhere), which paths of it may be asked for (none given: all),
+    and headers to add."""
+
+    base_url: str = ""
+    path_allowlist: list[str] = []
+    add_headers: list[tuple[str, str]] = []
+
+
 class Config(msgspec.Struct, frozen=True):
     """Everything that an agent was told."""
 
@@ -89,8 +202,13 @@ class Config(msgspec.Struct, frozen=True):
     bootstrap_expect: int = 0
     bind_addr: str = "0.0.0.0"
     advertise_addr: str = ""
+    advertise_addr_wan: str = ""
+    tagged_addresses: dict[str, str] = {}
+    """The node's addresses by "lan", "wan", "lan_ipv4" and so on."""
+    translate_wan_addrs: bool = False
     client_addrs: list[str] = msgspec.field(default_factory=lambda: ["127.0.0.1"])
     http_addrs: list[str] = msgspec.field(default_factory=lambda: ["127.0.0.1"])
+    https_addrs: list[str] = msgspec.field(default_factory=lambda: ["127.0.0.1"])
     dns_addrs: list[str] = msgspec.field(default_factory=lambda: ["127.0.0.1"])
     ports: Ports = Ports()
     retry_join: list[str] = []
@@ -99,19 +217,38 @@ class Config(msgspec.Struct, frozen=True):
     start_join: list[str] = []
     recursors: list[str] = []
     node_meta: dict[str, str] = {}
-    encrypt: str = ""
+    gossip: GossipConfig = GossipConfig()
     protocol: int = 2
     raft_protocol: int = 3
     ui: bool = False
     ui_path: str = "/ui/"
+    metrics_proxy: MetricsProxy = MetricsProxy()
     log_level: str = "INFO"
     log_json: bool = False
-    log_file: str = ""
+    log_to: LogFile = LogFile()
+    raft: RaftLimits = RaftLimits()
     raft_multiplier: int = 5
     lease_reads: bool = False
     autopilot: AutopilotConfig = DEFAULT_AUTOPILOT
     """Autopilot's settings in a cluster that has none yet."""
     leave_on_terminate: bool = False
+    leave_drain_time: float = 5.0
+    server_rejoin_age_max: float = 7 * 24 * 3600.0
+    pid_file: str = ""
+    auto_reload_config: bool = False
+    watches: list[dict[str, Any]] = []
+    telemetry: Telemetry = Telemetry()
+    ui_settings: UiConfig = UiConfig()
+    rpc_limit: RateLimit = RateLimit()
+    """Calls that a client agent makes to servers."""
+    central_config: bool = True
+    """Whether central defaults are merged into registered proxies."""
+    cache_limit: RateLimit = RateLimit(burst=2)
+    """Reads that keep one entry of the agent's cache up."""
+    use_streaming_backend: bool = True
+    discovery_max_stale: float = 0.0
+    host_node_id: bool = False
+    """Whether the node's ID is made from the machine's."""
     skip_leave_on_interrupt: bool = False
     enable_script_checks: bool = False
     enable_local_script_checks: bool = False
@@ -122,6 +259,11 @@ class Config(msgspec.Struct, frozen=True):
     enable_debug: bool = False
     dns: DnsConfig = DnsConfig()
     http: HttpConfig = HttpConfig()
+    tls: TlsSettings = TlsSettings()
+    auto_encrypt: AutoEncrypt = AutoEncrypt()
+    enable_agent_tls_for_checks: bool = False
+    limits: Limits = Limits()
+    unix_sockets: UnixSockets = UnixSockets()
     default_query_time: float = 300.0
     max_query_time: float = 600.0
     kv_max_value_size: int = 512 * 1024

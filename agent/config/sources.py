@@ -1,16 +1,19 @@
 """Files and pieces of configuration, laid on top of each other; unknown keys are errors with a suggestion."""
 
-import re
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
-from agent.config.flags import suggest
-from agent.config.keys import KNOWN, NESTED
+from agent.config.schema import SCHEMA, canonical, merged_values, unknown_keys
 from agent.config.settings import ConfigError
-from model.config_json import HclError, parse_json_text
+from model.config_json import MAX_JSON, HclError, parse_json_text
+from model.goerrors import go_text
 from model.hcl import parse_hcl
 
-_LISTS = ("retry_join", "start_join", "recursors", "services", "checks", "config_entries")
+MAX_FILES = 10_000
+"""Files that a folder of configuration may have."""
+_LISTS = ("services", "checks", "watches", "segments", "config_entries")
 
 
 def read_sources(sources: list[tuple[str, str]], config_format: str) -> list[tuple[str, dict[str, Any]]]:
@@ -26,9 +29,7 @@ def read_sources(sources: list[tuple[str, str]], config_format: str) -> list[tup
         if not path.exists():
             raise ConfigError(f"config: ReadPath failed on {value}: open {value}: no such file or directory")
         if path.is_dir():
-            for child in sorted(path.iterdir()):
-                if child.is_file() and (config_format or child.suffix in (".json", ".hcl")):
-                    found.append((str(child), _read(child, config_format)))
+            found.extend((str(child), _read(child, config_format)) for child in _files_of(path, config_format))
         elif config_format or path.suffix in (".json", ".hcl"):
             found.append((value, _read(path, config_format)))
         else:
@@ -38,10 +39,27 @@ def read_sources(sources: list[tuple[str, str]], config_format: str) -> list[tup
 
 def _read(path: Path, config_format: str) -> dict[str, Any]:
     try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"config: ReadFile failed on {path}: {error}") from None
+        raw = _bounded(path)
+    except OSError as error:
+        raise ConfigError(f"config: ReadFile failed on {path}: {go_text(error)}") from None
+    if len(raw) > MAX_JSON:
+        raise ConfigError(f"config: file {path} is too large: it has more than {MAX_JSON} bytes")
+    if (at := raw.find(b"\0")) >= 0:
+        raise ConfigError(f"config: file {path} is no text: byte {at} is zero")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"config: file {path} is no UTF-8 text: byte {error.start} is not valid") from None
     return _parse(str(path), text, config_format or path.suffix[1:])
+
+
+def _bounded(path: Path) -> bytes:
+    """A file's bytes, one more than are allowed at most; a pipe is read to its end, a device never."""
+    with path.open("rb") as file:
+        kind = os.fstat(file.fileno()).st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISFIFO(kind)):
+            raise OSError("it is neither a file nor a pipe")
+        return file.read(MAX_JSON + 1)
 
 
 def _parse(name: str, text: str, kind: str) -> dict[str, Any]:
@@ -51,66 +69,44 @@ def _parse(name: str, text: str, kind: str) -> dict[str, Any]:
         raise ConfigError(f"failed to parse {name}: {error}") from None
 
 
-def snake(key: str) -> str:
-    """A key in the spelling of files: `NodeName` is `node_name`."""
-    if "_" in key or key.islower():
-        return key.lower()
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).lower()
+def _files_of(folder: Path, config_format: str) -> list[Path]:
+    """The files of a folder (not of those below) that are configuration, by name."""
+    try:
+        children = sorted(folder.iterdir())
+    except OSError as error:
+        raise ConfigError(f"config: ReadDir failed on {folder}: {error.strerror}") from None
+    files = [one for one in children if one.is_file() and (config_format or one.suffix in (".json", ".hcl"))]
+    if len(files) > MAX_FILES:
+        raise ConfigError(f"config: folder {folder} has {len(files)} files, {MAX_FILES} at most")
+    return files
 
 
 def merge(sources: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
     """Sources on top of each other: later values win, lists grow, maps are merged. Raises ConfigError."""
     merged: dict[str, Any] = {}
     for name, source in sources:
-        unknown = []
-        for key, value in source.items():
-            folded = snake(key)
-            if folded not in KNOWN:
-                unknown.append(f"invalid config key {key}{suggest(folded, KNOWN)}")
-                continue
-            if folded in NESTED:
-                value = section_of(value)
-                known = NESTED[folded]
-                unknown.extend(
-                    f"invalid config key {folded}.{sub}{suggest(snake(sub), known)}"
-                    for sub in value
-                    if snake(sub) not in known
-                )
-                value = {snake(sub): item for sub, item in value.items()}
-            _merge_key(merged, name, folded, value)
-        if unknown:
-            listed = "\n\t".join(f"* {problem}" for problem in unknown)
-            noun = "error" if len(unknown) == 1 else "errors"
-            raise ConfigError(f"failed to parse {name}: {len(unknown)} {noun} occurred:\n\t{listed}\n\n")
+        problems = unknown_keys(source)
+        if problems:
+            listed = "\n\t".join(f"* {problem}" for problem in problems)
+            noun = "error" if len(problems) == 1 else "errors"
+            raise ConfigError(f"failed to parse {name}: {len(problems)} {noun} occurred:\n\t{listed}\n\n")
+        try:
+            shaped = canonical(source, SCHEMA)
+            for key, value in shaped.items():
+                if value is not None:
+                    _merge_key(merged, key, value)
+        except ConfigError as error:
+            raise ConfigError(f"failed to parse {name}: {error}") from None
     return merged
 
 
-def section_of(value: Any) -> dict[str, Any]:
-    if isinstance(value, list):
-        joined: dict[str, Any] = {}
-        for item in value:
-            joined.update(section_of(item))
-        return joined
-    if not isinstance(value, dict):
-        raise ConfigError(f"expected a section, got {value!r}")
-    return value
-
-
-def _merge_key(merged: dict[str, Any], source: str, key: str, value: Any) -> None:
+def _merge_key(merged: dict[str, Any], key: str, value: Any) -> None:
     if key in ("service", "check"):
         if isinstance(value, list) and len(value) > 1:
-            raise ConfigError(f"failed to parse {source}: {key}: use {key}s for more than one")
-        merged.setdefault(f"{key}s", []).append(value[0] if isinstance(value, list) else value)
-    elif key == "recursor":
-        merged.setdefault("recursors", []).append(value)
+            raise ConfigError(f"{key}: use {key}s for more than one")
+        key = f"{key}s"
     elif key == "config_entries":
-        bootstrap = section_of(value).get("bootstrap") or []
-        merged.setdefault(key, []).extend(bootstrap if isinstance(bootstrap, list) else [bootstrap])
-    elif key in _LISTS:
-        merged.setdefault(key, []).extend(value if isinstance(value, list) else [value])
-    elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-        _merge_key(merged, source, key, section_of(value))
-    elif isinstance(value, dict) and isinstance(merged.get(key), dict):
-        merged[key] = {**merged[key], **value}
-    else:
-        merged[key] = value
+        value = value.get("bootstrap") or []
+    if key in _LISTS and isinstance(value, dict):
+        value = [value]
+    merged[key] = merged_values(merged[key], value) if key in merged else value

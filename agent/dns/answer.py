@@ -1,6 +1,5 @@
 """One question from its bytes to its response."""
 
-import asyncio
 import ipaddress
 import logging
 import random
@@ -8,203 +7,233 @@ import time
 from typing import Any
 
 import msgspec
-from dnslib import EDNS0, NS, PTR, QTYPE, RCODE, RR, DNSError, DNSHeader, DNSQuestion, DNSRecord
+from dnslib import QTYPE, RCODE, RR
 
+from agent.cache import Cache, Wanted
 from agent.config.settings import Config
-from agent.dns import names, records
+from agent.dns import names, records, recursors, sizes, wire
+from agent.dns.wire import Labels, Question, Reply, labels_of, text_of
 from model.durations import SECOND, DurationError, parse_duration
 from model.errors import NO_PATH_TO_DATACENTER, RpcError
 from model.structs.catalog import CheckServiceNode
-from model.structs.catalog_rpc import DCSpecificRequest, NodeSpecificRequest, ServiceSpecificRequest
+from model.structs.catalog_rpc import DCSpecificRequest, NodeSpecificRequest, QuerySource, ServiceSpecificRequest
 from model.structs.queries import PreparedQueryExecuteRequest
 from rpc.caller import Caller
 
 log = logging.getLogger("lictor.agent.dns")
 
-UDP_LIMIT = 512
-MAX_UDP_ANSWERS = 8
-STALE_WARNING = 5 * SECOND
+MAX_ALIASES = 3
+"""How many names are followed from one to the next."""
+_FOLLOWED = (QTYPE.A, QTYPE.AAAA, QTYPE.CNAME)
+
+
+class _OfCache(RpcError):
+    """The cache could not ask. What is wrong with the question is then no longer told apart."""
+
+
+class _Lookup:
+    """A name to look up in a zone, and how."""
+
+    __slots__ = ("aliases", "client", "kind", "name", "size", "udp", "zone")
+
+    def __init__(self, name: Labels, kind: str, zone: Labels, udp: bool, size: int, client: str) -> None:
+        self.name, self.kind, self.udp, self.size, self.client = name, kind, udp, size, client
+        self.zone = zone
+        """The zone in the letters of the question: targets under it are written so."""
+        self.aliases = MAX_ALIASES
+        """How many names may still be followed."""
+
+    def of(self, name: Labels, zone: Labels) -> "_Lookup":
+        """The look-up of a name that this one leads to: of everything there is about it."""
+        further = _Lookup(name, "ANY", zone, self.udp, self.size, self.client)
+        further.aliases = self.aliases - 1
+        return further
 
 
 class Resolver:
     """Answers questions for the agent's domain; others go to the recursors."""
 
-    def __init__(self, caller: Caller, config: Config) -> None:
+    def __init__(self, caller: Caller, config: Config, cache: Cache | None = None) -> None:
         self._caller = caller
+        self._cache = cache
         self.config = config
-
-    @property
-    def _domains(self) -> list[str]:
-        return [domain for domain in (self.config.domain, self.config.alt_domain) if domain]
 
     async def respond(self, packet: bytes, udp: bool, client: str) -> bytes | None:
         """The response to a packet; None when it deserves none."""
         if len(packet) < 12 or packet[2] & 0x80:
             return None
-        header = int.from_bytes(packet[:2], "big")
         opcode = packet[2] >> 3 & 15
-        if int.from_bytes(packet[4:6], "big") != 1:
-            return _bare(header, opcode, RCODE.FORMERR)
-        try:
-            request = DNSRecord.parse(packet)
-        except (DNSError, ValueError, IndexError, UnicodeError, TypeError, KeyError):
-            return _bare(header, opcode, RCODE.FORMERR)
         if opcode not in (0, 4):
-            return _bare(header, opcode, RCODE.NOTIMP)
-        size = UDP_LIMIT if udp else 65535
-        edns = next((record for record in request.ar if record.rtype == QTYPE.OPT), None)
-        if edns is not None and udp:
-            size = max(UDP_LIMIT, edns.rclass)
+            return wire.echo_error(packet, RCODE.NOTIMP)
         try:
-            reply, foreign = await self._reply(request, udp, size, client)
+            question = wire.parse(packet)
+        except wire.Malformed:
+            return wire.echo_error(packet, RCODE.FORMERR)
+        reply = Reply()
+        reply.recursion_available = bool(self.config.recursors)
+        try:
+            foreign = await self._fill(reply, question, packet, udp, client)
         except RpcError as error:
-            log.warning("cannot answer %s: %s", request.q.qname, error.text)
-            reply, foreign = self._new(request), False
-            unknown = error.has(NO_PATH_TO_DATACENTER)
-            reply.header.rcode = RCODE.NXDOMAIN if unknown else RCODE.SERVFAIL
+            log.warning("cannot answer %s: %s", question.text, error.text)
+            foreign = None
+            unknown = error.has(NO_PATH_TO_DATACENTER) and not isinstance(error, _OfCache)
+            reply.answers, reply.additional, reply.authority = [], [], []
+            reply.rcode = RCODE.NXDOMAIN if unknown else RCODE.SERVFAIL
             if unknown:
-                reply.add_auth(self._soa(self._zone_of(request) or self.config.domain))
-        if isinstance(reply, bytes):
-            return reply
-        if edns is not None and not foreign:
-            reply.add_ar(EDNS0(udp_len=edns.rclass))
-        return self._fit(reply, size, udp)
+                reply.authority.append(self._soa(self._zone_of(question.name)))
+        if foreign is not None:
+            return foreign
+        dns = self.config.dns
+        compress = not dns.disable_compression
+        cut = sizes.cut_to_fit(question, reply, udp, dns.udp_answer_limit, compress)
+        reply.truncated = cut and dns.enable_truncate
+        return wire.pack(question, reply, compress)
 
-    def _fit(self, reply: DNSRecord, size: int, udp: bool) -> bytes:
-        """The packet, cut to `size`: additional records go first, then answers."""
-        packed: bytes = reply.pack()
-        cut = False
-        while len(packed) > size and (reply.rr or reply.ar):
-            removable = [record for record in reply.ar if record.rtype != QTYPE.OPT]
-            if removable and not cut and len(removable) >= len(reply.rr):
-                reply.ar.remove(removable[-1])
-            elif reply.rr:
-                gone = reply.rr.pop()
-                cut = True
-                target = getattr(gone.rdata, "target", None)
-                reply.ar = [record for record in reply.ar if target is None or record.rname != target]
-            else:
-                reply.ar.remove(removable[-1])
-            packed = reply.pack()
-        if cut and udp and self.config.dns.enable_truncate:
-            reply.header.tc = 1
-            packed = reply.pack()
-        return packed
-
-    def _new(self, request: DNSRecord) -> DNSRecord:
-        header = DNSHeader(id=request.header.id, qr=1, aa=1, rd=request.header.rd, ra=int(bool(self.config.recursors)))
-        return DNSRecord(header, q=DNSQuestion(request.q.qname, request.q.qtype, request.q.qclass))
-
-    def _zone_of(self, request: DNSRecord) -> str:
-        name = str(request.q.qname).lower()
-        return next((zone for zone in self._domains if name == zone or name.endswith("." + zone)), "")
-
-    def _soa(self, zone: str) -> RR:
-        soa = self.config.dns.soa
-        return records.soa_record(zone, int(time.time()), soa.refresh, soa.retry, soa.expire, soa.min_ttl)
-
-    async def _reply(self, request: DNSRecord, udp: bool, size: int, client: str) -> tuple[Any, bool]:
-        name, kind = str(request.q.qname), QTYPE.get(request.q.qtype)
-        lower = name.lower()
-        if lower.endswith((".in-addr.arpa.", ".ip6.arpa.")):
-            found = await self._reverse(request, lower)
-            if found is not None:
-                return found, False
-            return await self._recurse(request, udp)
-        zone = self._zone_of(request)
+    async def _fill(self, reply: Reply, question: Question, packet: bytes, udp: bool, client: str) -> bytes | None:
+        """Answer in `reply`; or the whole response, when somebody else gave it."""
+        name, kind = question.name, wire.kind_name(question.kind)
+        lower = tuple(label.lower() for label in name)
+        if lower[-2:] in ((b"in-addr", b"arpa"), (b"ip6", b"arpa")):
+            if await self._reverse(reply, name):
+                return None
+            return await self._recurse(reply, packet, udp, RCODE.SERVFAIL)
+        zone = self._zone_of(name)
         if not zone:
-            return await self._recurse(request, udp)
-        reply = self._new(request)
+            return await self._recurse(reply, packet, udp, RCODE.REFUSED)
         if kind == "AXFR":
-            reply.header.rcode = RCODE.NOTIMP
-            return reply, False
-        if kind == "SOA":
-            reply.add_answer(self._soa(zone))
-            await self._name_servers(reply, zone, authority=True)
-            return reply, False
-        if kind == "NS":
-            await self._name_servers(reply, zone, authority=False)
-            return reply, False
-        labels = [part.decode("utf-8", "replace") for part in request.q.qname.label]
-        asked = names.parse(labels[: len(labels) - zone.count(".")], self.config.datacenter)
-        await self._answer(reply, name, kind, asked, zone, udp, size)
-        return reply, False
-
-    async def _answer(
-        self, reply: DNSRecord, name: str, kind: str, asked: names.Asked, zone: str, udp: bool, size: int
-    ) -> None:
-        if asked.kind == "node":
-            await self._node(reply, name, kind, asked, zone)
-        elif asked.kind in ("service", "connect", "ingress"):
-            if not asked.name:
-                reply.header.rcode = RCODE.SERVFAIL
-                return
-            await self._service(reply, name, kind, asked, zone, udp, size)
-        elif asked.kind == "addr":
-            self._addr(reply, name, kind, asked.name, zone)
-        elif asked.kind == "virtual":
-            args = ServiceSpecificRequest(service_name=asked.name, datacenter=asked.datacenter, allow_stale=True)
-            address = await self._caller.call("Catalog.VirtualIPForService", args)
-            if address and kind in ("A", "ANY"):
-                reply.add_answer(records.address_record(name, address, 0))
-        elif asked.kind == "query":
-            await self._query(reply, name, kind, asked, zone, udp, size)
+            reply.rcode = RCODE.NOTIMP
+        elif kind == "SOA":
+            reply.answers.append(self._soa(self._own_zone))
+            await self._name_servers(reply, zone, reply.authority)
+        elif kind == "NS":
+            await self._name_servers(reply, zone, reply.answers)
         else:
-            self._nothing(reply, zone)
+            source = question.subnet.ip if question.subnet is not None else ""
+            size = sizes.room(question, udp)
+            await self._look_up(reply, _Lookup(name, kind, name[-len(zone) :], udp, size, source or client))
+        return None
 
-    def _nothing(self, reply: DNSRecord, zone: str, exists: bool = False) -> None:
+    # Zones
+
+    @property
+    def _own_zone(self) -> Labels:
+        return labels_of(self.config.domain)
+
+    def _zone_of(self, name: Labels) -> Labels:
+        """The zone that a name is in, in small letters; empty when it is in none of ours."""
+        for domain in (self.config.domain, self.config.alt_domain):
+            zone = labels_of(domain)
+            if zone and tuple(label.lower() for label in name[-len(zone) :]) == zone:
+                return zone
+        return ()
+
+    def _soa(self, zone: Labels) -> RR:
+        soa = self.config.dns.soa
+        return records.soa_record(
+            zone or self._own_zone, int(time.time()), soa.refresh, soa.retry, soa.expire, soa.min_ttl
+        )
+
+    def _nothing(self, reply: Reply, zone: Labels, exists: bool = False) -> None:
         if not exists:
-            reply.header.rcode = RCODE.NXDOMAIN
-        reply.add_auth(self._soa(zone))
+            reply.rcode = RCODE.NXDOMAIN
+        reply.authority.append(self._soa(tuple(label.lower() for label in zone)))
 
-    async def _name_servers(self, reply: DNSRecord, zone: str, authority: bool) -> None:
+    async def _name_servers(self, reply: Reply, zone: Labels, section: list[RR]) -> None:
+        ttl = int(self.config.dns.node_ttl)
         found = await self._instances("consul", "", self.config.datacenter)
         for instance in found[:3]:
             assert instance.node is not None
-            target = f"{instance.node.node}.node.{instance.node.datacenter}.{zone}"
-            record = RR(zone, QTYPE.NS, ttl=int(self.config.dns.node_ttl), rdata=NS(target))
-            if authority:
-                reply.add_auth(record)
-            else:
-                reply.add_answer(record)
-            reply.add_ar(records.address_record(target, instance.node.address, int(self.config.dns.node_ttl)))
+            target = records.node_name(instance.node, zone)
+            if not target:
+                continue
+            section.append(records.ns_record(zone, target, ttl))
+            address = records.address_record(target, instance.node.address, ttl)
+            reply.additional.extend([address] if address is not None else [])
 
-    # Nodes
+    # Names in a zone
 
-    async def _node(self, reply: DNSRecord, name: str, kind: str, asked: names.Asked, zone: str) -> None:
-        stale = self.config.dns.allow_stale
-        args = NodeSpecificRequest(node=asked.name, datacenter=asked.datacenter, allow_stale=stale)
+    async def _look_up(self, reply: Reply, ask: _Lookup) -> None:
+        own = ask.name[: len(ask.name) - len(ask.zone)]
+        asked = names.parse([label.decode("utf-8", "replace") for label in own], self.config.datacenter)
+        if asked.kind == "node":
+            await self._node(reply, ask, asked)
+        elif asked.kind in ("service", "connect", "ingress"):
+            if not asked.name:
+                reply.rcode = RCODE.SERVFAIL
+                return
+            found = await self._instances(asked.name, asked.tag, asked.datacenter, asked.kind)
+            random.shuffle(found)
+            await self._services(reply, ask, found, self._service_ttl(asked.name))
+        elif asked.kind == "query":
+            await self._query(reply, ask, asked)
+        elif asked.kind == "addr":
+            self._addr(reply, ask, asked.name)
+        elif asked.kind == "virtual":
+            await self._virtual(reply, ask, asked)
+        elif asked.kind == "apex":
+            self._nothing(reply, self._own_zone)
+        elif asked.kind != "empty":
+            self._nothing(reply, ask.zone)
+
+    async def _follow(self, host: Labels, ask: _Lookup) -> list[RR]:
+        """What is known about a host name that an address turned out to be."""
+        if ask.aliases <= 0:
+            return []
+        zone = self._zone_of(host)
+        if not zone:
+            return await recursors.addresses(host, self.config)
+        found = Reply()
+        try:
+            await self._look_up(found, ask.of(host, host[-len(zone) :]))
+        except RpcError as error:
+            log.warning("cannot follow %s: %s", text_of(host), error.text)
+        return found.answers
+
+    async def _node(self, reply: Reply, ask: _Lookup, asked: names.Asked) -> None:
+        dns, kind = self.config.dns, ask.kind
+        args = NodeSpecificRequest(node=asked.name, datacenter=asked.datacenter, allow_stale=dns.allow_stale)
         answer = await self._caller.call("Catalog.NodeServices", args)
         if answer.node_services is None or answer.node_services.node is None:
-            self._nothing(reply, zone)
+            self._nothing(reply, ask.zone)
             return
         node = answer.node_services.node
-        ttl = int(self.config.dns.node_ttl)
-        record = records.address_record(name, node.address, ttl)
-        alias = record.rtype == QTYPE.CNAME and kind in ("A", "AAAA")
-        wanted = alias or kind in ("ANY", QTYPE.get(record.rtype))
-        if wanted:
-            reply.add_answer(record)
-        meta = records.meta_records(name, node, ttl)
+        ttl = int(dns.node_ttl)
+        record = records.address_record(ask.name, records.node_address(node, kind), ttl)
+        if record is not None and kind in ("A", "AAAA", "ANY"):
+            alias = record.rtype == QTYPE.CNAME
+            if alias or kind in ("ANY", QTYPE.get(record.rtype)):
+                reply.answers.append(record)
+            if alias:
+                reply.answers.extend(await self._follow(record.rdata.label.label, ask))
+        meta = records.meta_records(ask.name, node, ttl)
         if kind in ("ANY", "TXT"):
-            for one in meta:
-                reply.add_answer(one)
-        elif wanted and self.config.dns.enable_additional_node_meta_txt:
-            for one in meta:
-                reply.add_ar(one)
+            reply.answers.extend(meta)
+        elif kind in ("A", "AAAA") and dns.enable_additional_node_meta_txt:
+            reply.additional.extend(meta)
 
-    def _addr(self, reply: DNSRecord, name: str, kind: str, text: str, zone: str) -> None:
+    def _addr(self, reply: Reply, ask: _Lookup, text: str) -> None:
+        if len(text) // 2 not in (4, 16):
+            return  # There is no such address, but Consul does not say so.
         try:
-            packed = bytes.fromhex(text)
-            address = str(ipaddress.ip_address(packed))
+            address = str(ipaddress.ip_address(bytes.fromhex(text)))
         except ValueError:
-            self._nothing(reply, zone)
+            self._nothing(reply, ask.zone)
             return
-        record = records.address_record(name, address, int(self.config.dns.node_ttl))
-        if kind in ("ANY", QTYPE.get(record.rtype)):
-            reply.add_answer(record)
-        else:
-            reply.add_ar(record)
+        record = records.address_record(ask.name, address, int(self.config.dns.node_ttl))
+        assert record is not None
+        section = reply.answers if ask.kind in ("ANY", QTYPE.get(record.rtype)) else reply.additional
+        section.append(record)
+
+    async def _virtual(self, reply: Reply, ask: _Lookup, asked: names.Asked) -> None:
+        if asked.peer:
+            return  # Nothing is imported from peers.
+        args = ServiceSpecificRequest(
+            service_name=asked.name, datacenter=asked.datacenter, allow_stale=self.config.dns.allow_stale
+        )
+        address = await self._caller.call("Catalog.VirtualIPForService", args)
+        record = records.address_record(ask.name, address, 0) if address else None
+        if record is not None:
+            reply.answers.append(record)
 
     # Services
 
@@ -222,16 +251,31 @@ class Resolver:
             datacenter=datacenter,
             allow_stale=dns.allow_stale,
         )
+        if dns.use_cache and self._cache is not None:
+            found = await self._cached("Health.ServiceNodes", args)
+            return [row for row in found.nodes or () if self._healthy(row)]
         answer = await self._caller.call("Health.ServiceNodes", args)
         if dns.allow_stale and answer.last_contact > dns.max_stale * SECOND:
-            answer = await self._caller.call("Health.ServiceNodes", _fresh(args))
-        found = []
-        for instance in answer.nodes or ():
-            statuses = {check.status for check in instance.checks or ()}
-            if "critical" in statuses or (dns.only_passing and statuses - {"passing"}):
-                continue
-            found.append(instance)
-        return found
+            fresh = msgspec.structs.replace(args, allow_stale=False)
+            answer = await self._caller.call("Health.ServiceNodes", fresh)
+        return [row for row in answer.nodes or () if self._healthy(row)]
+
+    def _healthy(self, instance: CheckServiceNode) -> bool:
+        statuses = {check.status for check in instance.checks or ()}
+        return "critical" not in statuses and not (self.config.dns.only_passing and statuses - {"passing"})
+
+    async def _cached(self, method: str, args: ServiceSpecificRequest | PreparedQueryExecuteRequest) -> Any:
+        """An answer from the agent's cache. Raises _OfCache when it is not there and cannot be had."""
+        assert self._cache is not None
+        config = self.config
+        try:
+            if isinstance(args, ServiceSpecificRequest):
+                answer = await self._cache.fresh(method, args, config.default_query_time, config.max_query_time)
+            else:
+                answer = await self._cache.plain(method, args, Wanted(config.dns.cache_max_age or None))
+        except RpcError as error:
+            raise _OfCache(error.text) from None
+        return answer.reply
 
     def _service_ttl(self, name: str) -> int:
         table = self.config.dns.service_ttl
@@ -240,27 +284,25 @@ class Resolver:
         best = [key for key in table if key.endswith("*") and name.startswith(key[:-1])]
         return int(table[max(best, key=len)]) if best else 0
 
-    async def _service(
-        self, reply: DNSRecord, name: str, kind: str, asked: names.Asked, zone: str, udp: bool, size: int
-    ) -> None:
-        found = await self._instances(asked.name, asked.tag, asked.datacenter, asked.kind)
-        if not found:
-            self._nothing(reply, zone)
-            return
-        self._fill(reply, name, kind, found, zone, self._service_ttl(asked.name), udp, size)
-
-    async def _query(
-        self, reply: DNSRecord, name: str, kind: str, asked: names.Asked, zone: str, udp: bool, size: int
-    ) -> None:
+    async def _query(self, reply: Reply, ask: _Lookup, asked: names.Asked) -> None:
+        config = self.config
+        reply.subnet_scope = True
         args = PreparedQueryExecuteRequest(
-            query_id_or_name=asked.name, datacenter=asked.datacenter, allow_stale=self.config.dns.allow_stale
+            query_id_or_name=asked.name,
+            datacenter=asked.datacenter,
+            allow_stale=config.dns.allow_stale,
+            agent=QuerySource(node=config.node_name, datacenter=config.datacenter),
+            source=QuerySource(ip=ask.client),
         )
         try:
-            answer = await self._caller.call("PreparedQuery.Execute", args)
+            if config.dns.use_cache and self._cache is not None:
+                answer = await self._cached("PreparedQuery.Execute", args)
+            else:
+                answer = await self._caller.call("PreparedQuery.Execute", args)
         except RpcError as error:
             if not error.has("Query not found"):
                 raise
-            self._nothing(reply, zone)
+            self._nothing(reply, ask.zone)
             return
         ttl = self._service_ttl(answer.service)
         if answer.dns.ttl:
@@ -268,163 +310,86 @@ class Resolver:
                 ttl = parse_duration(answer.dns.ttl) // SECOND
             except DurationError:
                 log.warning("the TTL of query %s is no duration", asked.name)
-        if not answer.nodes:
-            self._nothing(reply, zone)
-            return
-        self._fill(reply, name, kind, list(answer.nodes), zone, ttl, udp, size)
+        await self._services(reply, ask, list(answer.nodes or ()), ttl)
 
-    def _fill(
-        self,
-        reply: DNSRecord,
-        name: str,
-        kind: str,
-        found: list[CheckServiceNode],
-        zone: str,
-        ttl: int,
-        udp: bool,
-        size: int,
-    ) -> None:
-        random.shuffle(found)
-        limit = len(found)
-        if udp and size <= UDP_LIMIT:
-            limit = min(self.config.dns.udp_answer_limit or limit, MAX_UDP_ANSWERS)
-        if kind == "SRV":
-            for instance in found[:limit]:
-                record, extra = records.srv_record(name, instance, ttl, zone)
-                reply.add_answer(record)
-                for one in extra:
-                    reply.add_ar(one)
-                if self.config.dns.enable_additional_node_meta_txt and instance.node is not None and extra:
-                    for one in records.meta_records(str(extra[0].rname), instance.node, ttl):
-                        reply.add_ar(one)
+    async def _services(self, reply: Reply, ask: _Lookup, found: list[CheckServiceNode], ttl: int) -> None:
+        """Answer with instances in the order in which they come."""
+        if not found:
+            self._nothing(reply, ask.zone)
             return
-        self._addresses(reply, name, kind, found, ttl, limit)
-        if not reply.rr:
-            self._nothing(reply, zone, exists=True)
+        dns = self.config.dns
+        limit = sizes.most_answers(ask.size, ask.udp, dns.udp_answer_limit) + 1  # One more shows that some were cut.
+        if ask.kind == "SRV":
+            for srv in records.srv_records(ask.name, found, ttl, ask.zone, limit):
+                reply.answers.append(srv.record)
+                if srv.address is not None:
+                    reply.additional.append(srv.address)
+                else:
+                    reply.additional.extend(await self._about_host(srv.target, ask, ttl))
+                if dns.enable_additional_node_meta_txt:
+                    name = records.node_name(srv.node, ask.zone)
+                    reply.additional.extend(records.meta_records(name, srv.node, ttl))
+            return
+        limit = min(limit, dns.a_record_limit or limit)
+        for record in records.address_records(ask.name, found, ask.kind, ttl, limit):
+            reply.answers.append(record)
+            if record.rtype == QTYPE.CNAME:
+                reply.answers.extend(await self._about_host(record.rdata.label.label, ask, ttl))
+        if not reply.answers:
+            self._nothing(reply, ask.zone, exists=True)
 
-    def _addresses(
-        self, reply: DNSRecord, name: str, kind: str, found: list[CheckServiceNode], ttl: int, limit: int
-    ) -> None:
-        plain = [instance for instance in found if records.is_ip(records.address_of(instance))]
-        if self.config.dns.a_record_limit:
-            limit = min(limit, self.config.dns.a_record_limit)
-        made = [records.address_record(name, records.address_of(one), ttl) for one in plain or found[:1]]
-        wanted = [
-            record
-            for record in records.distinct(made)
-            if kind in ("ANY", "TXT") or record.rtype == QTYPE.CNAME or QTYPE.get(record.rtype) == kind
-        ]
-        if kind not in ("A", "AAAA", "ANY", "TXT"):
-            wanted = [record for record in wanted if record.rtype == QTYPE.CNAME]
-        for record in wanted[:limit]:
-            reply.add_answer(record)
-        if self.config.dns.enable_additional_node_meta_txt and wanted:
-            owners = {records.address_of(one): one.node for one in plain}
-            for record in wanted[:limit]:
-                node = owners.get(str(record.rdata))
-                if node is not None:
-                    for one in records.meta_records(name, node, ttl):
-                        reply.add_ar(one)
+    async def _about_host(self, host: Labels, ask: _Lookup, ttl: int) -> list[RR]:
+        """The addresses of a host name that an instance is at; they hold as long as the instance's own."""
+        found = [record for record in await self._follow(host, ask) if record.rtype in _FOLLOWED]
+        for record in found:
+            record.ttl = ttl
+        return found
 
     # Addresses to names, and the rest of the world
 
-    async def _reverse(self, request: DNSRecord, name: str) -> DNSRecord | None:
-        address = _reverse_address(name)
+    async def _reverse(self, reply: Reply, name: Labels) -> bool:
+        """Answer with the names that belong to an address; False when nobody here has it."""
+        address = _reverse_address([label.decode("ascii", "replace").lower() for label in name])
         if address is None:
-            return None
-        args = DCSpecificRequest(datacenter=self.config.datacenter, allow_stale=self.config.dns.allow_stale)
-        listed = await self._caller.call("Catalog.ListNodes", args)
-        reply = self._new(request)
-        for node in listed.nodes or ():
-            if node.address == address:
-                target = f"{node.node}.node.{node.datacenter}.{self.config.domain}"
-                reply.add_answer(RR(str(request.q.qname), QTYPE.PTR, ttl=0, rdata=PTR(target)))
-                return reply
-        services = ServiceSpecificRequest(
-            service_address=address, datacenter=self.config.datacenter, allow_stale=self.config.dns.allow_stale
+            return False
+        stale, datacenter = self.config.dns.allow_stale, self.config.datacenter
+        listed = await self._caller.call(
+            "Catalog.ListNodes", DCSpecificRequest(datacenter=datacenter, allow_stale=stale)
         )
+        zone = self._own_zone
+        for node in listed.nodes or ():
+            if node.address == address and (target := records.node_name(node, zone)):
+                reply.answers.append(records.ptr_record(name, target))
+                return True
+        args = ServiceSpecificRequest(service_address=address, datacenter=datacenter, allow_stale=stale)
         try:
-            found = await self._caller.call("Catalog.ServiceNodes", services)
+            found = await self._caller.call("Catalog.ServiceNodes", args)
         except RpcError:
-            return None
+            return False
         for row in found.service_nodes or ():
             if row.service_address == address:
-                target = f"{row.service_name}.service.{self.config.domain}"
-                reply.add_answer(RR(str(request.q.qname), QTYPE.PTR, ttl=0, rdata=PTR(target)))
-        return reply if reply.rr else None
+                target = (*labels_of(row.service_name), b"service", *labels_of(datacenter), *zone)
+                if wire.fits(target):
+                    reply.answers.append(records.ptr_record(name, target))
+        return bool(reply.answers)
 
-    async def _recurse(self, request: DNSRecord, udp: bool) -> tuple[Any, bool]:
-        reply = self._new(request)
-        reply.header.aa = 0
+    async def _recurse(self, reply: Reply, packet: bytes, udp: bool, otherwise: int) -> bytes | None:
+        """The recursors' response; without recursors `otherwise` is the status."""
+        reply.authoritative = reply.edns = False
         if not self.config.recursors:
-            reverse = str(request.q.qname).lower().endswith(".arpa.")
-            reply.header.rcode = RCODE.SERVFAIL if reverse else RCODE.REFUSED
-            return reply, True
-        recursors = list(self.config.recursors)
-        if self.config.dns.recursor_strategy == "random":
-            random.shuffle(recursors)
-        for recursor in recursors:
-            try:
-                answer = await _ask(recursor, request.pack(), self.config.dns.recursor_timeout, udp)
-            except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
-                log.warning("recursor %s failed: %s", recursor, error or "timed out")
-                continue
-            if len(answer) >= 4 and answer[3] & 15 in (RCODE.SERVFAIL, RCODE.REFUSED):
-                continue
-            return bytes(answer[:3]) + bytes((answer[3] | 0x80,)) + bytes(answer[4:]), True
-        reply.header.rcode = RCODE.SERVFAIL
-        return reply, True
+            reply.rcode = otherwise
+            reply.recursion_available = otherwise == RCODE.SERVFAIL
+            return None
+        answer = await recursors.pass_on(packet, self.config, udp)
+        if answer is None:
+            reply.rcode = RCODE.SERVFAIL
+        return answer
 
 
-def _fresh(args: ServiceSpecificRequest) -> ServiceSpecificRequest:
-    return msgspec.structs.replace(args, allow_stale=False)
-
-
-def _bare(identifier: int, opcode: int, rcode: int) -> bytes:
-    header = DNSHeader(id=identifier, qr=1, rcode=rcode, rd=0)
-    header.opcode = opcode
-    packed: bytes = DNSRecord(header).pack()
-    return packed
-
-
-def _reverse_address(name: str) -> str | None:
+def _reverse_address(labels: list[str]) -> str | None:
     try:
-        if name.endswith(".in-addr.arpa."):
-            parts = name[: -len(".in-addr.arpa.")].split(".")
-            return str(ipaddress.IPv4Address(".".join(reversed(parts))))
-        digits = name[: -len(".ip6.arpa.")].split(".")
-        return str(ipaddress.IPv6Address(bytes.fromhex("".join(reversed(digits)))))
+        if labels[-2] == "in-addr":
+            return str(ipaddress.IPv4Address(".".join(reversed(labels[:-2]))))
+        return str(ipaddress.IPv6Address(bytes.fromhex("".join(reversed(labels[:-2])))))
     except ValueError:
         return None
-
-
-async def _ask(recursor: str, packet: bytes, seconds: float, udp: bool) -> bytes:
-    """Put a question to another DNS server. Raises OSError, TimeoutError."""
-    host, _, port = recursor.rpartition(":") if recursor.count(":") == 1 or "]" in recursor else (recursor, "", "53")
-    host, number = host.strip("[]"), int(port or 53)
-    async with asyncio.timeout(seconds):
-        if not udp:
-            reader, writer = await asyncio.open_connection(host, number)
-            try:
-                writer.write(len(packet).to_bytes(2, "big") + packet)
-                return await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
-            finally:
-                writer.close()
-        loop = asyncio.get_running_loop()
-        answered: asyncio.Future[bytes] = loop.create_future()
-
-        class _Client(asyncio.DatagramProtocol):
-            def datagram_received(self, data: bytes, addr: object) -> None:
-                if not answered.done() and data[:2] == packet[:2]:
-                    answered.set_result(data)
-
-            def error_received(self, exc: Exception) -> None:
-                if not answered.done():
-                    answered.set_exception(exc)
-
-        transport, _ = await loop.create_datagram_endpoint(_Client, remote_addr=(host, number))
-        try:
-            transport.sendto(packet)
-            return await answered
-        finally:
-            transport.close()

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from agent.http.described import CAS, DC, ROWS, Operation
+from agent.http.numbers import unsigned
 from agent.http.routing import ApiRequest, ApiResponse, HttpError, meta_headers, route
 from model.gojson import JsonError, parse_json, to_json
 from model.structs.config_rpc import (
@@ -42,15 +43,6 @@ def parse_entry(raw: Any) -> Any:
 _JSON_KINDS = {str: "string", list: "array", int: "number", float: "number", bool: "bool", type(None): "null"}
 
 
-def _cas(request: ApiRequest) -> int:
-    text = request.param("cas")
-    if not (text.isascii() and text.isdigit()):
-        raise HttpError(500, f'strconv.ParseUint: parsing "{text}": invalid syntax')
-    if int(text) >= 1 << 64:
-        raise HttpError(500, f'strconv.ParseUint: parsing "{text}": value out of range')
-    return int(text)
-
-
 @route("PUT", "/v1/config", Operation(query=(DC, CAS), body=ConfigEntry, answer=bool))
 async def apply(request: ApiRequest) -> bool:
     """Write an entry."""
@@ -62,7 +54,7 @@ async def apply(request: ApiRequest) -> bool:
     op = "upsert"
     if request.has("cas"):
         op = "upsert-cas"
-        entry = msgspec.structs.replace(entry, modify_index=_cas(request))
+        entry = msgspec.structs.replace(entry, modify_index=unsigned(request.param("cas")))
     return bool(await request.call("ConfigEntry.Apply", ConfigEntryRequest(op=op, entry=entry)))
 
 
@@ -122,6 +114,6 @@ async def delete(request: ApiRequest) -> Any:
     op = "delete"
     if request.has("cas"):
         op = "delete-cas"
-        fields["modify_index"] = _cas(request)
+        fields["modify_index"] = unsigned(request.param("cas"))
     reply = await request.call("ConfigEntry.Delete", ConfigEntryRequest(op=op, entry=cls(**fields)))
     return reply.deleted if op == "delete-cas" else {}

@@ -40,7 +40,7 @@ async def roots(request: ApiRequest) -> ApiResponse:
     """The roots, as JSON or (`?pem=true`) as PEM."""
     reply = await request.call("ConnectCA.Roots", DCSpecificRequest(**request.query_options()))
     if request.has("pem") and request.param("pem") in ("true", "1"):
-        pem = "".join(root.root_cert for root in reply.roots or ())
+        pem = "".join("".join((root.root_cert, *(root.intermediate_certs or ()))) for root in reply.roots or ())
         headers = meta_headers(reply, request)
         return ApiResponse(pem.encode(), 200, "application/pem-certificate-chain", headers)
     return request.json(shown_roots(reply), reply)
@@ -75,7 +75,7 @@ async def configure(request: ApiRequest) -> ApiResponse:
 @route("GET", "/v1/agent/connect/ca/leaf/", Operation("{service}", READ, answer=IssuedCert), prefix=True)
 async def leaf(request: ApiRequest) -> ApiResponse:
     """A leaf certificate of a service with its key; with `?index=` the answer waits for the next one."""
-    service = request.rest
+    service = request.rest.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     if not service:
         raise HttpError(400, "Missing service name")
     options = request.query_options()

@@ -1,10 +1,12 @@
 """The door of the HTTP server: plain requests are answered right here, all others go to aiohttp.
 
-Nearly every request of a client is plain: a head that arrives in one piece, HTTP/1.1, a body of known length. Such a
-head is told by one regular expression, which is stricter than HTTP; what it does not match is not judged here. The
-first request that is not plain hands the whole connection, from its first byte that is not answered yet, to aiohttp's
-protocol, which then has it for good. So this module needs no opinion on the rare corners of HTTP, and a plain request
-costs much less than it does there.
+Nearly every request of a client is plain: HTTP/1.1, a body of known length. Such a head is told by one regular
+expression, which is stricter than HTTP; what it does not match is not judged here. The first request that is not plain
+hands the whole connection, from its first byte that is not answered yet, to aiohttp's protocol, which then has it for
+good. So this module needs no opinion on the rare corners of HTTP, and a plain request costs much less than it does
+there.
+
+Heads are held back until they are whole, and what a client may take of time and memory is watched here for both.
 """
 
 import asyncio
@@ -12,31 +14,27 @@ import gzip
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import NamedTuple, cast
+from typing import NamedTuple, TypeVar, cast
 
 from multidict import CIMultiDict
 
+from agent.http.clients import TOO_LARGE, TOO_MANY, TOO_SLOW, Clients, Times
 from agent.http.routing import ApiResponse
 
 log = logging.getLogger("lictor.agent.http")
+T = TypeVar("T")
 
 MAX_HEAD = 16 << 10
 MAX_BODY = 256 << 10
 """Bytes up to which a head, and a body, is taken in here; larger ones are aiohttp's."""
 MAX_AHEAD = 1 << 20
 """Bytes of later requests that are taken in while one is being answered."""
-BODY_TIMEOUT = 30.0
-WRITE_TIMEOUT = 300.0
-IDLE_TIMEOUT = 75.0
-"""Seconds in which a body must have come, a whole answer must have gone, and the next request must begin."""
 GZIP_IN_THREAD = 64 << 10
 
-_PLAIN_HEAD = re.compile(
-    rb"(GET|PUT|POST|DELETE) (/[!-~]*) HTTP/1\.1\r\n((?:[A-Za-z0-9_-]+:[ -~\t]*\r\n)*)\r\n"
-)
+_PLAIN_HEAD = re.compile(rb"(GET|PUT|POST|DELETE) (/[!-~]*) HTTP/1\.1\r\n((?:[A-Za-z0-9_-]+:[ -~\t]*\r\n)*)\r\n")
 _NOT_PLAIN = ("Transfer-Encoding", "Expect", "Connection", "Upgrade", "Content-Encoding")
 """Headers that a plain request does not have (but for `Connection: keep-alive`)."""
 
@@ -61,6 +59,8 @@ class Outgoing(NamedTuple):
     headers: dict[str, str]
     gzip: bool
 
+
+_HEAD_ENDS = re.compile(rb"\r?\n\r?\n")
 
 Respond = Callable[[Incoming], Awaitable[Outgoing]]
 WithinLimit = Callable[[bytes, int], bytes]
@@ -104,7 +104,8 @@ class Doors:
     """All connections of a server: makes one `Front` for each, and ends them.
 
     `respond` answers a request, `within_limit(body, limit)` raises HttpError for a body that is too large, `fallback`
-    makes aiohttp's protocol. Heads longer than `max_head` bytes are left to that.
+    makes aiohttp's protocol. Heads longer than `max_head` bytes are refused. `clients` and `times` bound what a client
+    may have and take.
     """
 
     def __init__(
@@ -113,16 +114,23 @@ class Doors:
         within_limit: WithinLimit,
         fallback: Callable[[], asyncio.BaseProtocol],
         max_head: int = MAX_HEAD,
+        clients: Clients | None = None,
+        times: Times = Times(),
     ) -> None:
-        self.max_head = min(max_head, MAX_HEAD)
+        self.max_plain_head = min(max_head, MAX_HEAD)
+        self.max_head = max_head
+        self.clients = clients or Clients(0)
+        self.times = times
         self.respond = respond
         self.within_limit = within_limit
         self.fallback = fallback
         self.open: set[Front] = set()
+        self.handed: dict[asyncio.BaseProtocol, Front] = {}
+        """Connections that are aiohttp's, by its protocol."""
 
-    def __call__(self) -> asyncio.Protocol:
-        """A protocol for a new connection."""
-        return Front(self)
+    def __call__(self, counted: bool = False) -> "Front":
+        """A protocol for a new connection; `counted`: among its client's already, by whoever accepted it."""
+        return Front(self, counted)
 
     async def close(self, seconds: float) -> None:
         """End the connections; answers under way get so many seconds."""
@@ -141,19 +149,27 @@ class Doors:
 
 
 class Front(asyncio.Protocol):
-    """One connection, until it ends or aiohttp takes it."""
+    """One connection. Once aiohttp has it, this passes on what the transport says and keeps watching."""
 
-    def __init__(self, doors: Doors) -> None:
+    def __init__(self, doors: Doors, counted: bool = False) -> None:
         self._doors = doors
+        self._counted = counted
         self._buffer = bytearray()
+        self._searched = 0
         self._request: _Plain | None = None
         self._transport: asyncio.Transport
+        self._rest: asyncio.Protocol | None = None
         self._remote = ""
+        self._refused = False
+        self._ended = False
         self._writable: asyncio.Future[None] | None = None
+        self._stalled = 0.0
+        self._unsent = 0
         self._reading = True
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[object] | None = None
+        self.cancellable = False
         self.closing = False
 
     # What the transport calls
@@ -163,12 +179,27 @@ class Front(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         self._remote = str(peer[0]) if isinstance(peer, tuple) else ""
+        clients = self._doors.clients
+        within = clients.within(self._remote) if self._counted else clients.came(self._remote)
+        if not within:
+            log.debug("refused a connection from %s: it has too many", self._remote)
+            if clients.flooded(self._remote):
+                self._refused = True
+                self._transport.abort()
+            else:
+                self._refuse(TOO_MANY)
+            return
         self._doors.open.add(self)
-        self._expect(IDLE_TIMEOUT)
+        self._expect(self._doors.times.idle)
         self._look_again()
 
     def data_received(self, data: bytes) -> None:
         """Bytes came: answer the request that they complete, unless another is being answered."""
+        if self._rest is not None:
+            self._rest.data_received(data)
+            return
+        if self._refused:
+            return
         self._buffer += data
         if self.task is None:
             self._next()
@@ -176,35 +207,67 @@ class Front(asyncio.Protocol):
             self._reading = False
             self._transport.pause_reading()
 
+    def eof_received(self) -> bool:
+        """The client sends no more. It may be gone, or wait for its answers: those get a moment."""
+        self._ended = True
+        if self.task is None and self._rest is None:
+            return False
+        self._expect(self._doors.times.half_closed)
+        self._look_at(self._doors.times.half_closed)
+        return True
+
     def pause_writing(self) -> None:
         """The client reads more slowly than answers are made."""
-        self._writable = asyncio.get_running_loop().create_future()
+        self._stalled = time.monotonic()
+        self._unsent = self._transport.get_write_buffer_size()
+        if self._rest is not None:
+            self._rest.pause_writing()
+        else:
+            self._writable = asyncio.get_running_loop().create_future()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
-        waiting, self._writable = self._writable, None
-        if waiting is not None and not waiting.done():
-            waiting.set_result(None)
+        self._stalled = 0.0
+        if self._rest is not None:
+            self._rest.resume_writing()
+        self._let_go()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone. A read that waits for a change stops waiting; a write goes on to its end."""
-        self._leave()
-        self.resume_writing()
-        if self.task is not None and self._request is not None and self._request.method == "GET":
-            self.task.cancel()
-
-    # Reading requests
-
-    def close(self) -> None:
-        """End the connection."""
-        if not self._transport.is_closing():
-            self._transport.close()
-
-    def _leave(self) -> None:
+        if not self._counted:
+            self._doors.clients.went(self._remote)
         self._doors.open.discard(self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._rest is not None:
+            self._doors.handed.pop(self._rest, None)
+            self._rest.connection_lost(exc)
+        self._let_go()
+        if self.task is not None and self.cancellable:
+            self.task.cancel()
+
+    def _let_go(self) -> None:
+        """Let whoever waits until the client reads go on."""
+        waiting, self._writable = self._writable, None
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
+
+    # Reading requests
+
+    def close(self) -> None:
+        """End the connection; what was written still goes out."""
+        if not self._transport.is_closing():
+            self._transport.close()
+
+    def _refuse(self, answer: bytes) -> None:
+        """Send a last answer and listen no more."""
+        self._refused = True
+        self._buffer.clear()
+        self._transport.write(answer)
+        self._transport.write_eof()
+        # To close at once would reset the connection, and the answer might be lost with it.
+        self._timer = asyncio.get_running_loop().call_later(self._doors.times.refused, self._transport.abort)
 
     def _next(self) -> None:
         """Answer the next request if it is whole."""
@@ -212,37 +275,103 @@ class Front(asyncio.Protocol):
             return
         request = self._request
         if request is None:
-            request = self._request = plain_head(self._buffer, self._doors.max_head)
+            request = self._request = plain_head(self._buffer, self._doors.max_plain_head)
             if request is None:
-                self._hand_over()
+                self._not_plain()
                 return
-            self._expect(BODY_TIMEOUT)
+            self._searched = 0
+            self._expect(self._doors.times.body)
         end = request.end + request.length
         if len(self._buffer) < end:
             return
         body = bytes(self._buffer[request.end : end])
         del self._buffer[:end]
+        self.cancellable = request.method == "GET"
         self.task = asyncio.get_running_loop().create_task(self._answer(request, body))
+
+    def _not_plain(self) -> None:
+        """The buffer begins with a head that is unfinished, too large or not plain."""
+        found = _HEAD_ENDS.search(self._buffer, max(0, self._searched - 3))
+        if (found.end() if found else len(self._buffer)) > self._doors.max_head:
+            self._leave()
+            self._refuse(TOO_LARGE)
+        elif found is not None or not self._buffer[:1].isalpha():
+            self._hand_over()
+        else:
+            if not self._searched:
+                self._expect(self._doors.times.head)
+                self._look_at(self._doors.times.head)
+            self._searched = len(self._buffer)
+
+    def _leave(self) -> None:
+        self._doors.open.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _hand_over(self) -> None:
         """From here on the connection is aiohttp's."""
-        self._leave()
-        protocol = cast(asyncio.Protocol, self._doors.fallback())
-        self._transport.set_protocol(protocol)
-        protocol.connection_made(self._transport)
-        protocol.data_received(bytes(self._buffer))
+        self._doors.open.discard(self)
+        self._rest = cast(asyncio.Protocol, self._doors.fallback())
+        self._doors.handed[self._rest] = self
+        self._rest.connection_made(self._transport)
+        data = bytes(self._buffer)
         self._buffer.clear()
+        self._rest.data_received(data)
 
-    # Silence: one timer for a connection, which looks now and then whether the deadline has passed
+    # Silence: one timer for a connection, which looks now and then whether a deadline has passed
 
     def _expect(self, seconds: float) -> None:
         self._deadline = time.monotonic() + seconds
 
+    def _look_at(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(seconds + 0.01, self._look_again)
+
     def _look_again(self) -> None:
-        if self.task is None and time.monotonic() >= self._deadline:
-            self.close()
-            return
-        self._timer = asyncio.get_running_loop().call_later(BODY_TIMEOUT / 2, self._look_again)
+        now, times = time.monotonic(), self._doors.times
+        self._timer = None
+        if self._stalled:
+            unsent = self._transport.get_write_buffer_size()
+            if unsent < self._unsent:
+                self._stalled = now  # The client takes its time, but it takes.
+            self._unsent = unsent
+            if now - self._stalled >= times.write:
+                log.warning("ended the connection of %s: it does not read its answer", self._remote or "a local client")
+                self._transport.abort()
+                return
+        elif now >= self._deadline:
+            if self.task is None and (self._rest is None or self._ended):
+                if self._searched:
+                    self._leave()
+                    self._refuse(TOO_SLOW)
+                else:
+                    self.close()
+                return
+            if self._ended and self.task is not None and self.cancellable:
+                self.task.cancel()
+                self.close()
+                return
+        self._look_at(min(times.body / 2, times.write / 2, times.half_closed if self._ended else times.idle))
+
+    # Requests that aiohttp has read
+
+    async def attend(self, method: str, answering: Coroutine[object, object, T]) -> T:
+        """Carry out what answers a request, and cancel it if it is a read and the client goes."""
+        self.cancellable = method == "GET"
+        task = asyncio.get_running_loop().create_task(answering)
+        self.task = task
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if self.cancellable:
+                task.cancel()
+            raise
+        finally:
+            self.task = None
+            if self._ended:
+                self._look_at(self._doors.times.half_closed)
 
     # Answering
 
@@ -274,8 +403,10 @@ class Front(asyncio.Protocol):
         if not self._reading:
             self._reading = True
             self._transport.resume_reading()
-        self._expect(IDLE_TIMEOUT)
+        self._expect(self._doors.times.idle)
         self._next()
+        if self._ended and self.task is None and self._rest is None:
+            self.close()
 
     async def _write(self, outgoing: Outgoing) -> None:
         answer, headers, wants_gzip = outgoing
@@ -289,7 +420,7 @@ class Front(asyncio.Protocol):
         if answer.status not in (204, 304):
             headers["Content-Length"] = str(len(body))
         self._send(head(answer.status, headers) + body)
-        await self._drain(WRITE_TIMEOUT)
+        await self._drain()
 
     async def _stream(self, outgoing: Outgoing) -> None:
         answer, headers, _ = outgoing
@@ -298,7 +429,7 @@ class Front(asyncio.Protocol):
 
         async def write(data: bytes) -> None:
             self._send(b"%x\r\n%b\r\n" % (len(data), data) if data else b"")
-            await self._drain(BODY_TIMEOUT)
+            await self._drain()
 
         assert answer.stream is not None
         await answer.stream(write)
@@ -310,11 +441,10 @@ class Front(asyncio.Protocol):
             raise ConnectionResetError("the client is gone")
         self._transport.write(data)
 
-    async def _drain(self, seconds: float) -> None:
-        """Wait while the client is behind. Raises TimeoutError (an OSError) when it stays so."""
+    async def _drain(self) -> None:
+        """Wait while the client is behind; who takes nothing for too long is cut off by the timer."""
         if self._writable is not None:
-            async with asyncio.timeout(seconds):
-                await self._writable
+            await self._writable
 
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}

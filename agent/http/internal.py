@@ -5,6 +5,7 @@ from typing import Any
 from agent.http.described import PEER, READ, ROWS, NoBody, Operation, Param
 from agent.http.routing import ApiRequest, ApiResponse, HttpError, route
 from agent.http.summaries import Summary, summarize
+from model.bare_json import to_bare_json
 from model.gojson import to_json
 from model.structs.catalog import CheckServiceNode, GatewayService, NodeInfo
 from model.structs.catalog_rpc import (
@@ -20,17 +21,8 @@ from model.structs.intentions import Intention, IntentionMatchEntry, IntentionQu
 
 def _node_row(node: NodeInfo) -> dict[str, Any]:
     """A node as the UI reads it: unlike elsewhere, tags that were never given are null."""
-    row: dict[str, Any] = to_json(node)
-    services, checks = node.services or [], node.checks or []
-    row["Services"] = [
-        shown if service.tags is not None else {**shown, "Tags": None}
-        for service, shown in zip(services, row["Services"] or (), strict=True)
-    ]
-    row["Checks"] = [
-        shown if check.service_tags is not None else {**shown, "ServiceTags": None}
-        for check, shown in zip(checks, row["Checks"] or (), strict=True)
-    ]
-    return row
+    row: dict[str, Any] = to_bare_json(node)
+    return {**row, "Services": row["Services"] or [], "Checks": row["Checks"] or []}
 
 
 @route("GET", "/v1/internal/ui/nodes", Operation(query=ROWS, answer=list[dict[str, Any]]))

@@ -1,11 +1,12 @@
 """/v1/kv and /v1/txn."""
 
-import re
 from typing import Any
 from urllib.parse import urlencode
 
 from agent.http.described import ASK, CAS, DC, READ, NoBody, Operation, Param, Raw
+from agent.http.numbers import unsigned
 from agent.http.routing import JSON, ApiRequest, ApiResponse, HttpError, meta_headers, route
+from model.bare_json import to_bare_json
 from model.codec import Wire
 from model.gojson import JsonError, encode_json, from_json, json_kind, parse_json
 from model.structs.kv import DirEntry, KeyListRequest, KeyRequest, KVSRequest
@@ -37,16 +38,6 @@ RELEASE = Param("release", "ID of the session that unlocks the key.")
 VALUE = Raw("application/octet-stream", "The value, at most `limits.kv_max_value_size` bytes.")
 
 MAX_TXN_OPS = 128
-
-
-def parse_uint(text: str) -> int:
-    """A number from the query. Raises HttpError with Go's text."""
-    if not re.fullmatch(r"[0-9]+", text, re.ASCII):
-        raise HttpError(500, f'strconv.ParseUint: parsing "{text}": invalid syntax')
-    value = int(text)
-    if value >= 1 << 64:
-        raise HttpError(500, f'strconv.ParseUint: parsing "{text}": value out of range')
-    return value
 
 
 @route(
@@ -107,10 +98,10 @@ async def write(request: ApiRequest) -> bool:
     conditions = [name for name in ("cas", "acquire", "release") if request.has(name)]
     if len(conditions) > 1:
         raise HttpError(400, f"Conflicting flags: {shown_flags(request)}")
-    flags = parse_uint(request.param("flags")) if request.has("flags") else 0
+    flags = unsigned(request.param("flags")) if request.has("flags") else 0
     op, session, index = "set", "", 0
     if request.has("cas"):
-        op, index = "cas", parse_uint(request.param("cas"))
+        op, index = "cas", unsigned(request.param("cas"))
     elif request.has("acquire"):
         op, session = "lock", request.param("acquire")
     elif request.has("release"):
@@ -124,8 +115,8 @@ async def write(request: ApiRequest) -> bool:
 
 def shown_flags(request: ApiRequest) -> str:
     """The query with its keys in order, as Go encodes it."""
-    given = [(key, value) for key in sorted(request.params) for value in request.params[key]]
-    return urlencode(given, errors="surrogateescape")
+    pairs = [(key, value) for key in sorted(request.params) for value in request.params[key]]
+    return urlencode(pairs, errors="surrogateescape")
 
 
 @route(
@@ -145,7 +136,7 @@ async def delete(request: ApiRequest) -> bool:
         raise HttpError(400, "Missing key name")
     op, index = "delete-tree" if recurse else "delete", 0
     if request.has("cas"):
-        op, index = "delete-cas", parse_uint(request.param("cas"))
+        op, index = "delete-cas", unsigned(request.param("cas"))
     entry = DirEntry(key=key, modify_index=index)
     result = await request.call("KVS.Apply", KVSRequest(op=op, dir_ent=entry, datacenter=request.datacenter))
     return bool(result) if op == "delete-cas" else True
@@ -229,7 +220,7 @@ def _check_unsigned(field: str, value: Any) -> None:
 async def transaction(request: ApiRequest) -> ApiResponse:
     """Operations that happen all or not at all."""
     limit = max(request.agent.config.txn_max_req_len, request.agent.config.kv_max_value_size)
-    raw = await request.raw_body(limit)
+    raw = await request.raw_body(limit, "txn_max_req_len")
     try:
         listed = parse_json(raw)
         if listed is None:
@@ -245,7 +236,7 @@ async def transaction(request: ApiRequest) -> ApiResponse:
     if any(is_write(op) for op in ops):
         reply: Results = await request.call("Txn.Apply", TxnRequest(ops=ops, datacenter=request.datacenter))
         failed = bool(reply.errors)
-        body = {"Results": None if failed else reply.results or [], "Errors": reply.errors}
+        body = {"Results": None if failed else to_bare_json(reply.results or []), "Errors": reply.errors}
         return ApiResponse(encode_json(body, request.pretty), 409 if failed else 200, JSON)
     options = request.query_options()
     answer = await request.call("Txn.Read", TxnReadRequest(ops=ops, **options))
@@ -255,9 +246,9 @@ async def transaction(request: ApiRequest) -> ApiResponse:
     }
     failed = bool(answer.errors)
     answered: dict[str, Any] = {
-        "Results": None if failed else answer.results or [],
+        "Results": None if failed else to_bare_json(answer.results or []),
         "Errors": answer.errors or None,
-        "Index": max(1, answer.index),
+        "Index": answer.index,
         "LastContact": answer.last_contact,
         "KnownLeader": answer.known_leader,
         "ConsistencyLevel": "",

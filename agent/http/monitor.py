@@ -26,8 +26,7 @@ async def monitor(request: ApiRequest) -> ApiResponse:
     level = request.param("loglevel") or "INFO"
     if level.upper() not in LEVELS:
         raise HttpError(400, f"Unknown log level: {level}")
-    if _open >= MONITORS:
-        raise HttpError(429, f"{MONITORS} clients watch the log already")
+    _refuse_more()
     as_json = request.has("logjson")
 
     async def send(write: Callable[[bytes], Awaitable[None]]) -> None:
@@ -44,3 +43,8 @@ async def monitor(request: ApiRequest) -> ApiResponse:
     answer = ApiResponse(b"", 200, TEXT)
     answer.stream = send
     return answer
+
+
+def _refuse_more() -> None:
+    if _open >= MONITORS:
+        raise HttpError(429, f"{MONITORS} clients watch already")

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from agent.http.described import ASK, CAS, DC, Operation, Param
+from agent.http.numbers import unsigned
 from agent.http.routing import JSON, ApiRequest, ApiResponse, HttpError, route
 from model.durations import format_duration
 from model.gojson import JsonError, encode_json, from_json, parse_json, to_json
@@ -86,19 +87,9 @@ async def set_autopilot(request: ApiRequest) -> bool:
         raise HttpError(400, f"Error parsing autopilot config: {error}") from None
     args = AutopilotSetConfigRequest(config=config, datacenter=request.datacenter, token=request.token)
     if request.has("cas"):
-        args = msgspec.structs.replace(
-            args, config=msgspec.structs.replace(config, modify_index=_cas(request)), cas=True
-        )
+        index = unsigned(request.param("cas"), 400, "Error parsing cas value: ")
+        args = msgspec.structs.replace(args, config=msgspec.structs.replace(config, modify_index=index), cas=True)
     return bool(await request.call("Operator.AutopilotSetConfiguration", args))
-
-
-def _cas(request: ApiRequest) -> int:
-    text = request.param("cas")
-    if not (text.isascii() and text.isdigit()):
-        raise HttpError(400, f'Error parsing cas value: strconv.ParseUint: parsing "{text}": invalid syntax')
-    if int(text) >= 1 << 64:
-        raise HttpError(400, f'Error parsing cas value: strconv.ParseUint: parsing "{text}": value out of range')
-    return int(text)
 
 
 def parse_autopilot(raw: bytes) -> AutopilotConfig:
@@ -107,16 +98,16 @@ def parse_autopilot(raw: bytes) -> AutopilotConfig:
     if given is None:
         return DEFAULT_AUTOPILOT
     if isinstance(given, dict):
+        for key, value in given.items():
+            name, kind = _UNSIGNED.get(key.lower().replace("_", ""), ("", ""))
+            if name and isinstance(value, int) and not isinstance(value, bool) and not 0 <= value < 1 << 64:
+                field = f"Go struct field AutopilotConfiguration.{name} of type {kind}"
+                raise JsonError(f"json: cannot unmarshal number {value} into {field}")
         given = {**to_json(DEFAULT_AUTOPILOT), **given}
-    config = from_json(AutopilotConfig, given, style="agent")
-    for name, value, kind in (
-        ("MaxTrailingLogs", config.max_trailing_logs, "uint64"),
-        ("MinQuorum", config.min_quorum, "uint"),
-    ):
-        if not 0 <= value < 1 << 64:
-            field = f"Go struct field AutopilotConfiguration.{name} of type {kind}"
-            raise JsonError(f"json: cannot unmarshal number {value} into {field}")
-    return config
+    return from_json(AutopilotConfig, given, style="agent")
+
+
+_UNSIGNED = {"maxtrailinglogs": ("MaxTrailingLogs", "uint64"), "minquorum": ("MinQuorum", "uint")}
 
 
 @route(

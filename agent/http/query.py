@@ -6,7 +6,9 @@ import msgspec
 
 from agent.http.catalog import source
 from agent.http.described import ASK, CACHED, NEAR, READ, WRITE, Operation, Param
-from agent.http.routing import JSON, ROUTES, TEXT, ApiRequest, ApiResponse, HttpError, meta_headers, route
+from agent.http.numbers import signed, truth
+from agent.http.routing import JSON, ROUTES, TEXT, ApiRequest, ApiResponse, meta_headers, route
+from model.bare_json import to_bare_json
 from model.errors import QUERY_NOT_FOUND, RpcError
 from model.gojson import encode_json, to_json
 from model.structs.base import Meta
@@ -66,44 +68,24 @@ async def create(request: ApiRequest) -> Any:
     return {"ID": await request.call("PreparedQuery.Apply", args)}
 
 
-def _flag(request: ApiRequest, name: str) -> bool:
-    text = request.param(name)
-    if text in ("", "0", "f", "F", "false", "FALSE", "False"):
-        return False
-    if text in ("1", "t", "T", "true", "TRUE", "True"):
-        return True
-    raise HttpError(500, f"Error parsing '{name}' value: strconv.ParseBool: parsing \"{text}\": invalid syntax")
-
-
 def _execute_request(request: ApiRequest, name: str) -> PreparedQueryExecuteRequest:
     options = request.query_options()
-    limit = 0
-    if request.has("limit"):
-        text = request.param("limit")
-        if not text.lstrip("-").isdigit():
-            raise HttpError(500, f'Bad limit: strconv.Atoi: parsing "{text}": invalid syntax')
-        limit = int(text)
+    limit = signed(request.param("limit"), prefix="Bad limit: ") if request.param("limit") else 0
     agent = QuerySource(node=request.agent.config.node_name, datacenter=request.agent.config.datacenter)
     return PreparedQueryExecuteRequest(
         query_id_or_name=name,
         limit=limit,
         source=source(request),
         agent=agent,
-        connect=_flag(request, "connect"),
+        connect=truth(request.param("connect"), prefix="Error parsing 'connect' value: "),
         **options,
     )
 
 
 def _shown(row: CheckServiceNode) -> dict[str, Any]:
     """An instance that a query found. Unlike other answers, this one shows lists that were never set as null."""
-    body: dict[str, Any] = to_json(row)
-    if row.service is not None and row.service.tags is None:
-        body["Service"]["Tags"] = None
-    body["Checks"] = body["Checks"] or None
-    for check, shown in zip(row.checks or (), body["Checks"] or (), strict=True):
-        if check.service_tags is None:
-            shown["ServiceTags"] = None
-    return body
+    body: dict[str, Any] = to_bare_json(row)
+    return {**body, "Checks": body["Checks"] or None}
 
 
 def _meta_fields(reply: Meta, request: ApiRequest) -> dict[str, Any]:

@@ -8,12 +8,14 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import msgspec
+
 from agent.cache import Wanted
 from agent.http.described import Operation
 from model.codec import Wire
 from model.durations import SECOND, DurationError, parse_duration
 from model.gojson import JsonError, Style, decode_json, encode_json
-from model.structs.base import Meta
+from model.structs.base import Meta, Query
 
 if TYPE_CHECKING:
     from agent.agent import Agent
@@ -72,6 +74,8 @@ class ApiRequest:
         """What follows the prefix of a prefix route."""
         self.cache_headers: dict[str, str] = {}
         """What the answer says about the agent's cache, once that was asked."""
+        self._max_stale: int | None = None
+        """Nanoseconds by which another server than the leader may be behind."""
         self._read_body = read_body
 
     def param(self, name: str, default: str = "") -> str:
@@ -98,9 +102,13 @@ class ApiRequest:
         """`?dc=`, or the agent's own."""
         return self.param("dc") or self.agent.config.datacenter
 
-    async def raw_body(self, limit: int = MAX_BODY) -> bytes:
-        """The body. Raises HttpError 413 beyond `limit` bytes."""
-        return await self._read_body(limit)
+    async def raw_body(self, limit: int = MAX_BODY, setting: str = "") -> bytes:
+        """The body. Raises HttpError 413 beyond `limit` bytes; `setting` is the one that the text refers to."""
+        try:
+            return await self._read_body(limit)
+        except HttpError as error:
+            error.text = error.text.replace("#kv_max_value_size", f"#{setting}") if setting else error.text
+            raise
 
     async def body(
         self,
@@ -127,9 +135,9 @@ class ApiRequest:
             raise HttpError(400, "Cannot specify ?stale with ?consistent, conflicting semantics.")
         if self.wants_cached and consistent:
             raise HttpError(400, "Cannot specify ?cached with ?consistent, conflicting semantics.")
-        if self.has("max_stale"):
+        if self.param("max_stale"):
             try:
-                parse_duration(self.param("max_stale"))
+                self._max_stale = max(0, parse_duration(self.param("max_stale")))
             except DurationError:
                 raise HttpError(400, f'Invalid max_stale value "{self.param("max_stale")}"') from None
             if consistent:
@@ -146,6 +154,8 @@ class ApiRequest:
     @property
     def consistency_mode(self) -> str:
         """How consistent the answer is, as it tells."""
+        if self._max_stale is not None:
+            return "stale"
         return "consistent" if self.has("consistent") else "stale" if self.has("stale") else "leader"
 
     def accepted(self) -> Wanted:
@@ -188,12 +198,12 @@ class ApiRequest:
     def waiting(self) -> dict[str, Any]:
         """`?index` and `?wait` as fields of a read. Raises HttpError 400."""
         options: dict[str, Any] = {}
-        if self.has("wait"):
+        if self.param("wait"):
             try:
                 options["max_query_time"] = max(0, parse_duration(self.param("wait")))
             except DurationError:
                 raise HttpError(400, "Invalid wait time") from None
-        if self.has("index"):
+        if self.param("index"):
             text = self.param("index")
             if not (text.isascii() and text.isdigit() and int(text) < 1 << 64):
                 raise HttpError(400, "Invalid index")
@@ -215,8 +225,15 @@ class ApiRequest:
         return found or None
 
     async def call(self, method: str, args: Wire) -> Any:
-        """Ask the cluster."""
-        return await self.agent.delegate.call(method, args)
+        """Ask the cluster; the leader, when the answer of another server is older than `?max_stale` allows."""
+        reply = await self.agent.delegate.call(method, args)
+        if self._max_stale is None or not isinstance(reply, Meta) or not isinstance(args, Query):
+            return reply
+        if reply.last_contact <= self._max_stale or not args.allow_stale:
+            return reply
+        self._max_stale = None
+        self.params.pop("stale", None)
+        return await self.agent.delegate.call(method, msgspec.structs.replace(args, allow_stale=False))
 
     def json(self, value: Any, meta: Meta | None = None, consistency: bool = True, status: int = 200) -> ApiResponse:
         """Answer with JSON, and the headers of a read."""

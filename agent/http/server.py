@@ -9,24 +9,32 @@ import html
 import ipaddress
 import logging
 import posixpath
-from collections import Counter
+import ssl
+import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
 
+from agent.config.settings import Limits
 from agent.http import (
-    agent_api,
+    agent_checks,
+    agent_health,
+    agent_self,
+    agent_services,
     catalog,
     config_entries,
     connect,
     disabled,
     discovery_chain,
+    events,
     intentions,
     internal,
     keyring,
     kv,
+    metrics,
+    metrics_proxy,
     monitor,
     openapi,
     operator,
@@ -34,7 +42,10 @@ from agent.http import (
     session,
     snapshot,
 )
+from agent.http.clients import Clients, accepts_gzip
 from agent.http.front import Doors, Incoming, Outgoing
+from agent.http.listening import Listening
+from agent.http.measured import MeasuredRoutes
 from agent.http.routing import JSON, ROUTES, TEXT, ApiRequest, ApiResponse, HttpError, missing_slash_paths
 from model.errors import ACL_NOT_FOUND, PERMISSION_DENIED, RATE_LIMITED, RpcError
 from model.gojson import encode_json
@@ -46,13 +57,16 @@ if TYPE_CHECKING:
 log = logging.getLogger("lictor.agent.http")
 
 MODULES = (
-    *(agent_api, catalog, config_entries, connect, disabled, discovery_chain, intentions, internal, keyring, kv),
-    *(monitor, openapi, operator, query, session, snapshot),
+    *(agent_checks, agent_health, agent_self, agent_services, catalog, config_entries, connect, disabled),
+    *(discovery_chain, events, intentions, internal, keyring, kv, metrics, metrics_proxy, monitor, openapi, operator),
+    *(query, session, snapshot),
 )
 NOT_FOUND_API = "Invalid URL path: not a recognized HTTP API endpoint\n"
 _NOT_FOUND_API_BODY = NOT_FOUND_API.encode()
 NOT_FOUND = "Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'\n"
-MAX_CONNECTIONS_PER_CLIENT = 200
+MAX_HEADER_BYTES = 1 << 20
+HEADER_SLACK = 4096
+"""What Go's server, and so Consul, lets through above `max_header_bytes`."""
 READ_TIMEOUT = 30.0
 SHUTDOWN_TIMEOUT = 1.0
 """Seconds that answers under way (blocking queries, mostly) get when the agent stops."""
@@ -63,46 +77,66 @@ class HttpServer:
 
     def __init__(self, agent: "Agent") -> None:
         self._agent = agent
-        limit = agent.config.http.max_header_bytes or 1 << 20
+        limit = agent.config.http.max_header_bytes
+        self._max_head = (limit if limit > 0 else MAX_HEADER_BYTES) + HEADER_SLACK
+        self.clients = Clients()
         self._aiohttp = web.Server(
             self._handle,
             access_log=None,
             keepalive_timeout=75.0,
-            max_field_size=min(limit, 1 << 16),
+            max_field_size=min(self._max_head, 1 << 16),
             max_line_size=1 << 16,
             lingering_time=2.0,
         )
-        self._doors = Doors(self.respond, _within_limit, self._aiohttp, limit)
-        self._listeners: list[asyncio.Server] = []
+        self._doors = Doors(self.respond, _within_limit, self._aiohttp, self._max_head, self.clients)
+        self._listening = Listening(self._doors, agent.config.unix_sockets)
+        self._context: ssl.SSLContext | None = None
         self._redirects = missing_slash_paths(ROUTES)
-        self._per_client: Counter[str] = Counter()
+        self._measured = MeasuredRoutes(agent.config.node_name)
         http = agent.config.http
         self._blocked = tuple(http.block_endpoints)
         self._networks = [ipaddress.ip_network(text, strict=False) for text in http.allow_write_http_from]
         self._headers = dict(http.response_headers)
+        if agent.config.translate_wan_addrs:
+            self._headers["X-Consul-Translate-Addresses"] = "true"
 
-    async def start(self, addresses: list[str], port: int) -> None:
-        """Listen. Raises OSError when the port is in use."""
-        loop = asyncio.get_running_loop()
-        for address in addresses:
-            if address.startswith("unix://"):
-                listener = await loop.create_unix_server(self._doors, address[len("unix://") :], backlog=1024)
-            else:
-                listener = await loop.create_server(self._doors, address, port, backlog=1024)
-            self._listeners.append(listener)
+    async def listen(self, address: str, port: int, secure: bool = False) -> None:
+        """Listen at an address, or at `unix://PATH`. Raises OSError when that is impossible."""
+        await self._listening.listen(address, port, self._tls_context if secure else None)
+
+    def apply(self, limits: Limits, context: ssl.SSLContext | None) -> None:
+        """Take over limits, and the certificate of HTTPS, for connections that come from now on."""
+        self.clients.limit = limits.http_max_conns_per_client
+        self._listening.handshake_timeout = limits.https_handshake_timeout
+        self._context = context
+
+    def _tls_context(self) -> ssl.SSLContext | None:
+        return self._context
 
     async def stop(self) -> None:
-        """Close the port; answers under way get a moment."""
-        for listener in self._listeners:
-            listener.close()
+        """Close the ports; answers under way get a moment."""
+        self._listening.close()
         self._aiohttp.pre_shutdown()
         await asyncio.gather(self._doors.close(SHUTDOWN_TIMEOUT), self._aiohttp.shutdown(SHUTDOWN_TIMEOUT))
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """A request that aiohttp has read."""
+        front = self._doors.handed.get(request.protocol)
+        if front is None:
+            raise ConnectionResetError("the client is gone")
+        return await front.attend(request.method, self._attended(request))
+
+    async def _attended(self, request: web.BaseRequest) -> web.StreamResponse:
+        if sum(len(name) + len(value) + 4 for name, value in request.raw_headers) > self._max_head:
+            return _ended_with(431, "431 Request Header Fields Too Large")
+        if request.version not in ((1, 0), (1, 1)):
+            return _ended_with(505, "505 HTTP Version Not Supported")
+        expect = request.headers.get("Expect", "")
+        if expect and expect.lower() != "100-continue":
+            return _ended_with(417, f"417 Expectation Failed: only 100-continue can be expected, not {expect[:64]!r}")
 
         async def read_body(limit: int) -> bytes:
-            return await _read_body(request, limit)
+            return await _read_body(request, limit, bool(expect) and request.version >= (1, 1))
 
         incoming = Incoming(request.method, request.raw_path, request.headers, request.remote or "", read_body)
         answer, headers, gzip = await self.respond(incoming)
@@ -134,14 +168,27 @@ class HttpServer:
             answer = ApiResponse(b"internal error", 500, TEXT)
         headers = {**self._headers, **answer.headers}
         if answer.status != 301 and answer.body != _NOT_FOUND_API_BODY and request.target.startswith("/v1/"):
-            headers.setdefault("X-Consul-Default-Acl-Policy", "allow")
+            # What the metrics proxy passes on may be another agent's answer.
+            theirs = headers.get("X-Consul-Default-Acl-Policy")
+            headers["X-Consul-Default-Acl-Policy"] = f"allow, {theirs}" if theirs else "allow"
         if answer.content_type:
             headers["Content-Type"] = answer.content_type
         gzip = False
         if answer.content_type == JSON and len(answer.body) > 1024:
             headers["Vary"] = "Accept-Encoding"
-            gzip = "gzip" in request.headers.get("Accept-Encoding", "")
+            gzip = accepts_gzip(request.headers.get("Accept-Encoding", ""))
         return Outgoing(answer, headers, gzip)
+
+    async def ask(self, target: str, token: str) -> tuple[int, bytes, int]:
+        """A GET of the agent's own, without a connection: status, body, and the index of the answer (0 for none)."""
+
+        async def no_body(limit: int) -> bytes:
+            return b""
+
+        headers = {"X-Consul-Token": token} if token else {}
+        answer, sent, _ = await self.respond(Incoming("GET", target, headers, "127.0.0.1", no_body))
+        index = sent.get("X-Consul-Index", "")
+        return answer.status, answer.body, int(index) if index.isdigit() else 0
 
     async def _stream(
         self, request: web.BaseRequest, answer: ApiResponse, headers: dict[str, str]
@@ -198,10 +245,19 @@ class HttpServer:
         api.rest = rest
         if path.startswith(_WITHOUT_NAMESPACES) and path != "/v1/catalog/datacenters":
             _refuse_enterprise(api)
-        result = await handler(api)
-        if isinstance(result, ApiResponse):
+        measured = self._measured.of(route.path, request.method)
+        began = time.perf_counter()
+        try:
+            result = await handler(api)
+            if not isinstance(result, ApiResponse):
+                result = ApiResponse(encode_json(result, api.pretty), 200, JSON)
+            measured.succeeded()
             return result
-        return ApiResponse(encode_json(result, api.pretty), 200, JSON)
+        except RpcError:
+            measured.refused()
+            raise
+        finally:
+            measured.took(time.perf_counter() - began)
 
     def _may_write(self, request: Incoming) -> bool:
         try:
@@ -223,17 +279,23 @@ class HttpServer:
 
     def _page(self, request: Incoming, path: str) -> ApiResponse:
         config = self._agent.config
-        base = "/" + config.ui_path.strip("/") + "/"
+        base = config.ui_path
         if config.ui:
-            if path in ("/", base[:-1]):
-                return ApiResponse(b"", 301, "", {"Location": base})
+            if path in ("/", base[:-1]) and base != "/":
+                link = f'<a href="{html.escape(base)}">Moved Permanently</a>.\n\n'
+                return ApiResponse(link.encode(), 301, "text/html; charset=utf-8", {"Location": base})
             if path.startswith(base):
                 if request.method not in ("GET", "HEAD"):
                     raise HttpError(405, f"method {request.method} not allowed")
-                page = find_page(path[len(base) :], base, request.headers.get("If-None-Match", ""))
+                folder = config.ui_settings.folder
+                page = find_page(path[len(base) :], base, request.headers.get("If-None-Match", ""), folder)
                 return ApiResponse(page.body, page.status, page.content_type, page.headers)
+        if path.startswith("/debug/pprof") and not config.enable_debug:
+            return ApiResponse(b"", 401)
         if path == "/":
             return ApiResponse(b"Consul Agent", 200, TEXT)
+        if path.startswith("/debug/pprof/") and not config.enable_debug:
+            return ApiResponse(status=401)
         raise HttpError(404, NOT_FOUND_API if path.startswith("/v1/") or path == "/v1" else NOT_FOUND)
 
 
@@ -253,6 +315,7 @@ _META_ON_ERRORS = (
     "/v1/session/",
     "/v1/coordinate/",
     "/v1/connect/intentions",
+    "/v1/connect/ca/roots",
     "/v1/discovery-chain/",
     "/v1/internal/ui/",
 )
@@ -317,15 +380,29 @@ def _unescape(text: str) -> str:
     return unquote_to_bytes(text.replace("+", " ")).decode("utf-8", "surrogateescape")
 
 
-async def _read_body(request: web.BaseRequest, limit: int) -> bytes:
+def _ended_with(status: int, text: str) -> web.StreamResponse:
+    response = web.Response(text=text, status=status)
+    response.force_close()
+    return response
+
+
+async def _read_body(request: web.BaseRequest, limit: int, announced: bool) -> bytes:
+    """The body that aiohttp reads; `announced`: the client sends it once it is told to go on. Raises HttpError."""
     if request.content_length is not None and request.content_length > limit:
         raise _too_large(limit, request.content_length)
+    if announced and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     body = bytearray()
-    async with asyncio.timeout(READ_TIMEOUT):
-        while chunk := await request.content.readany():
-            body += chunk
-            if len(body) > limit:
-                raise _too_large(limit, len(body))
+    try:
+        async with asyncio.timeout(READ_TIMEOUT):
+            while chunk := await request.content.readany():
+                body += chunk
+                if len(body) > limit:
+                    raise _too_large(limit, len(body))
+    except TimeoutError:
+        raise HttpError(408, f"the body of the request did not come within {READ_TIMEOUT:g} seconds") from None
+    except web.RequestPayloadError as error:
+        raise HttpError(400, f"the body of the request is malformed: {error}") from None
     return bytes(body)
 
 

@@ -35,6 +35,14 @@ async def create(request: ApiRequest) -> Any:
     return {"ID": await request.call("Session.Apply", args)}
 
 
+_DECODED = "struct { LockDelay interface {}; *structs.Alias }"
+"""What Consul reads a session into, as its errors name it."""
+
+
+def _is_delay(value: Any) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
+
+
 async def _session(request: ApiRequest) -> Session:
     raw = await request.raw_body()
     base = Session(lock_delay=DEFAULT_LOCK_DELAY, node=request.agent.config.node_name)
@@ -42,9 +50,12 @@ async def _session(request: ApiRequest) -> Session:
         return base
     try:
         body = parse_json(raw)
+        if isinstance(body, dict):  # A delay that is neither text nor number is passed over.
+            body = {key: value for key, value in body.items() if key.lower() != "lockdelay" or _is_delay(value)}
         given = from_json(Session, body, unknown="ignore")
     except JsonError as error:
-        raise HttpError(400, f"Request decode failed: {error}") from None
+        text = str(error).replace("type structs.Session", f"type {_DECODED}").replace("field Session.", "field .Alias.")
+        raise HttpError(400, f"Request decode failed: {text}") from None
     named = {key.lower() for key, value in body.items() if value is not None}
     missing = {field: getattr(base, field) for field in ("lock_delay", "node") if field.replace("_", "") not in named}
     return msgspec.structs.replace(given, **missing)

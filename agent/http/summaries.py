@@ -64,9 +64,7 @@ class Summary:
         return {**self.row(), "ConnectedWithProxy": self.with_proxy, "ConnectedWithGateway": self.with_gateway}
 
 
-def summarize(
-    instances: Iterable[CheckServiceNode], gateways: Iterable[GatewayService] = ()
-) -> dict[str, Summary]:
+def summarize(instances: Iterable[CheckServiceNode], gateways: Iterable[GatewayService] = ()) -> dict[str, Summary]:
     """A summary for each service by name, in order.
 
     A proxy counts for itself, and its checks for the service that it is a proxy for. `gateways` are the links of

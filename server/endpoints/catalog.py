@@ -95,7 +95,7 @@ def _may_deregister(store: Store, args: DeregisterRequest, authz: Authorizer) ->
 @local("Catalog.ListDatacenters")
 async def list_datacenters(context: Context, args: DatacentersRequest) -> list[str]:
     """All known datacenters, nearest first."""
-    return [context.datacenter]
+    return context.datacenters()
 
 
 @read("Catalog.ListNodes")

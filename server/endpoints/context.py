@@ -11,10 +11,11 @@ Three kinds of endpoints:
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from gossip.key_answers import KeyReport
 from model.codec import Wire, WireError
 from model.commands import CommandType, command
 from model.errors import RpcError
-from model.structs.coordinate import Coordinate
+from model.structs.coordinate import Coordinate, CoordinateVector
 from model.tables import Watch
 from server.fsm import Fsm
 from server.leader.autopilot import Autopilot
@@ -46,6 +47,13 @@ class ServerMember(NamedTuple):
     version: str = ""
     raft_version: int = 3
     read_replica: bool = False
+
+
+class SignOffer(NamedTuple):
+    """What client agents that ask for a certificate are told: authorities to trust (PEM), and what to verify."""
+
+    roots: tuple[str, ...] = ()
+    verify_server_hostname: bool = False
 
 
 class Raft(Protocol):
@@ -122,6 +130,10 @@ class Context(Protocol):
         """Times that bound calls."""
 
     @property
+    def connect_enabled(self) -> bool:
+        """Whether this server takes part in the mesh."""
+
+    @property
     def session_timers(self) -> SessionTimers:
         """When sessions expire; filled while this server leads."""
 
@@ -132,6 +144,10 @@ class Context(Protocol):
     @property
     def coordinate_updates(self) -> MutableMapping[tuple[str, str], Coordinate]:
         """Coordinates by (node in lower case, segment) that wait for the next batch, which the leader's loop writes."""
+
+    @property
+    def auto_encrypt(self) -> SignOffer | None:
+        """What client agents get that have no certificate; None: nothing."""
 
     @property
     def ca(self) -> CertificateAuthority:
@@ -155,11 +171,27 @@ class Context(Protocol):
     def server_members(self) -> list[ServerMember]:
         """The servers of this datacenter in the gossip pool."""
 
-    def members_alive(self) -> list[str]:
-        """The names of the living members of this datacenter's gossip pool, clients too."""
+    def force_leave(self, name: str, prune: bool = False, wide: bool = False) -> bool:
+        """Declare to the gossip pool that a failed member has left; False when nobody of that name is known."""
 
-    def force_leave(self, name: str) -> None:
-        """Declare to the gossip pool that a failed member has left."""
+    async def keys(self, operation: str, key: bytes, relay_factor: int, wide: bool) -> KeyReport:
+        """Ask all members of the datacenter's pool (or of the WAN pool) for their gossip keys or to change them.
+
+        Raises GossipError for a key that is too large for a query.
+        """
+
+    @property
+    def in_wide_pool(self) -> bool:
+        """Whether this server is in the WAN pool."""
+
+    def datacenters(self) -> list[str]:
+        """All datacenters that are known, nearest first."""
+
+    def wide_places(self) -> list[tuple[str, str, CoordinateVector]]:
+        """Where the servers of all datacenters are: datacenter, node and coordinate of each that is known."""
+
+    def route(self, datacenter: str) -> list[str]:
+        """`ip:port` of the servers of another datacenter, in the order in which to ask them; none: no path to it."""
 
     async def lead_again(self) -> None:
         """Begin the leader's duties anew on a state that was replaced; returns once they are taken up."""
@@ -182,13 +214,17 @@ CallFunction = Callable[[Context, Any], Awaitable[Any]]
 READS: dict[str, ReadFunction] = {}
 WRITES: dict[str, CallFunction] = {}
 LOCAL: dict[str, CallFunction] = {}
+FOLLOW_UPS: dict[str, Callable[[Context, Any, Any], Awaitable[Any]]] = {}
+"""What is done about the answer of a read before it goes out: `(context, args, reply) -> reply`."""
 
 R = TypeVar("R", bound=Callable[..., Any])
 
 
-def _registrar(table: dict[str, Any], method: str) -> Callable[[R], R]:
+def _registrar(
+    table: dict[str, Any], method: str, tables: Sequence[dict[str, Any]] = (READS, WRITES, LOCAL)
+) -> Callable[[R], R]:
     def register(function: R) -> R:
-        if method in READS or method in WRITES or method in LOCAL:
+        if any(method in one for one in tables):
             raise ValueError(f"{method} is registered twice")
         table[method] = function
         return function
@@ -199,6 +235,11 @@ def _registrar(table: dict[str, Any], method: str) -> Callable[[R], R]:
 def read(method: str) -> Callable[[R], R]:
     """Register a read: `(context, args, watch) -> reply`."""
     return _registrar(READS, method)
+
+
+def follow_up(method: str) -> Callable[[R], R]:
+    """Register what follows a read: `async (context, args, reply) -> reply`, because a read itself asks nobody else."""
+    return _registrar(FOLLOW_UPS, method, (FOLLOW_UPS,))
 
 
 def write(method: str) -> Callable[[R], R]:

@@ -6,7 +6,6 @@ from model.structs.catalog_rpc import DCSpecificRequest, NodeSpecificRequest
 from model.structs.coordinate import (
     Coordinate,
     CoordinateUpdateRequest,
-    CoordinateVector,
     DatacenterMap,
     IndexedCoordinates,
 )
@@ -16,8 +15,6 @@ from server.endpoints.context import Context, local, read, write
 from server.state.small_tables import is_valid
 
 DIMENSIONS = 8
-ORIGIN = CoordinateVector(error=1.5, height=1e-5, vec=[0.0] * DIMENSIONS)
-"""Where every node begins, before it has measured anything."""
 MAX_WAITING = 5 * 128
 """Updates that wait for the next batch; more of them are dropped, as the next report comes soon."""
 
@@ -42,11 +39,12 @@ async def update(context: Context, args: CoordinateUpdateRequest) -> Empty:
 @local("Coordinate.ListDatacenters")
 async def list_datacenters(context: Context, args: Empty) -> list[DatacenterMap]:
     """The coordinates of the servers of each datacenter."""
-    store = context.fsm.store
-    rows: list[Coordinate] = []
-    for member in context.server_members():
-        rows += store.coordinates.of_node(member.name)[0] or [Coordinate(node=member.name, coord=ORIGIN)]
-    return [DatacenterMap(datacenter=context.datacenter, area_id="wan", coordinates=rows)]
+    rows: dict[str, list[Coordinate]] = {}
+    for datacenter, name, place in sorted(context.wide_places(), key=lambda one: one[:2]):
+        rows.setdefault(datacenter, []).append(Coordinate(node=name, coord=place))
+    return [
+        DatacenterMap(datacenter=datacenter, area_id="wan", coordinates=found) for datacenter, found in rows.items()
+    ]
 
 
 def _visible(rows: list[Coordinate], index: int, authz: Authorizer) -> IndexedCoordinates:

@@ -2,20 +2,41 @@
 
 import asyncio
 import importlib
+import time
 from typing import Any
 
 from model.codec import Wire
 from model.errors import NO_LEADER, NO_PATH_TO_DATACENTER, RpcError
+from model.metrics import METRICS
 from model.structs.base import Query
-from server.endpoints.context import LOCAL, READS, WRITES, Context
+from server.endpoints.context import FOLLOW_UPS, LOCAL, READS, WRITES, Context
 from server.endpoints.query import run_read
 from server.raft.errors import NotLeader, RaftError
 
 ENDPOINTS = (
-    *("catalog", "config_entries", "connect_ca", "coordinate", "discovery_chain", "health", "intentions", "internal"),
-    *("keyring", "kvs", "operator", "prepared_query", "session", "status", "topology", "txn"),
+    *("auto_encrypt", "catalog", "config_entries", "connect_ca", "coordinate", "discovery_chain", "health"),
+    *("intentions", "internal", "keyring", "kvs", "operator", "prepared_query", "session", "status", "topology", "txn"),
 )
 """The modules of this package whose import registers endpoints."""
+CONNECT_DISABLED = "Connect must be enabled in order to use this endpoint"
+_TIMES = {
+    method: METRICS.sample(name)
+    for method, name in (
+        ("Catalog.Register", "catalog.register"),
+        ("Catalog.Deregister", "catalog.deregister"),
+        ("ConfigEntry.Apply", "config_entry.apply"),
+        ("ConfigEntry.Delete", "config_entry.delete"),
+        ("Intention.Apply", "intention.apply"),
+        ("KVS.Apply", "kvs.apply"),
+        ("PreparedQuery.Apply", "prepared-query.apply"),
+        ("Session.Apply", "session.apply"),
+        ("Session.Renew", "session.renew"),
+        ("Txn.Apply", "txn.apply"),
+    )
+}
+"""How long the leader takes for these, by method."""
+_OF_THE_MESH = ("ConnectCA.", "Intention.", "DiscoveryChain.")
+"""Endpoints that refuse while `connect.enabled` is false."""
 
 for _module in ENDPOINTS:
     importlib.import_module(f"server.endpoints.{_module}")
@@ -27,9 +48,13 @@ async def dispatch(context: Context, method: str, args: Wire, *, may_forward: bo
     `may_forward` is False for a call that another server passed on, so that calls never go round in circles.
     Raises RpcError with the text for the caller.
     """
+    datacenter = getattr(args, "datacenter", "")
+    if datacenter and datacenter != context.datacenter and datacenter.lower() != context.datacenter.lower():
+        return await _in_datacenter(context, datacenter, method, args)
+    if method.startswith(_OF_THE_MESH) and not context.connect_enabled:
+        raise RpcError(CONNECT_DISABLED)
     function = READS.get(method)
     if function is not None:
-        _check_datacenter(context, args)
         if not isinstance(args, Query):
             raise RpcError(f"rpc: {method} takes the options of a query")
         raft = context.raft
@@ -39,22 +64,31 @@ async def dispatch(context: Context, method: str, args: Wire, *, may_forward: bo
             except NotLeader:  # Leadership went while the read was to prove it: the next leader answers.
                 return await _on_leader(context, method, args, may_forward)
         if args.allow_stale and not args.require_consistent and raft.leader is not None:
-            return await run_read(context, function, args)
+            return await _read(context, method, args)
         return await _on_leader(context, method, args, may_forward)
     local_call = LOCAL.get(method)
     if local_call is not None:
-        _check_datacenter(context, args)
         return await local_call(context, args)
     if method not in WRITES:
         raise RpcError(_unknown(method))
-    _check_datacenter(context, args)
     return await _on_leader(context, method, args, may_forward)
 
 
-def _check_datacenter(context: Context, args: Wire) -> None:
-    datacenter = getattr(args, "datacenter", "")
-    if datacenter and datacenter != context.datacenter and datacenter.lower() != context.datacenter.lower():
-        raise RpcError(NO_PATH_TO_DATACENTER)
+async def _in_datacenter(context: Context, datacenter: str, method: str, args: Wire) -> Any:
+    """Carry out a call in another datacenter, by a server there."""
+    refused: ConnectionError | None = None
+    for address in context.route(datacenter):
+        try:
+            return await context.forward(method, args, address)
+        except RpcError as error:
+            raise RpcError(f"rpc error making call: {error.text}") from None
+        except ConnectionRefusedError as error:
+            refused = error  # Nothing was sent: another server may be asked.
+        except ConnectionError as error:
+            raise RpcError(f"rpc error making call: {error}") from None
+    if refused is not None:
+        raise RpcError(f"rpc error making call: {refused}")
+    raise RpcError(NO_PATH_TO_DATACENTER)
 
 
 def _unknown(method: str) -> str:
@@ -92,12 +126,26 @@ async def _on_leader(context: Context, method: str, args: Wire, may_forward: boo
         await asyncio.sleep(hold / 64 * (0.5 + context.random()))
 
 
+async def _read(context: Context, method: str, args: Wire) -> Any:
+    """A read on this server, and what follows it."""
+    reply = await run_read(context, READS[method], args)  # type: ignore[arg-type]
+    follow = FOLLOW_UPS.get(method)
+    return reply if follow is None else await follow(context, args, reply)
+
+
 async def _here(context: Context, method: str, args: Wire) -> Any:
     try:
         function = READS.get(method)
         if function is not None:
-            return await run_read(context, function, args)  # type: ignore[arg-type]
-        return await WRITES[method](context, args)
+            return await _read(context, method, args)
+        times = _TIMES.get(method)
+        if times is None:
+            return await WRITES[method](context, args)
+        began = time.perf_counter()
+        try:
+            return await WRITES[method](context, args)
+        finally:
+            times.add((time.perf_counter() - began) * 1000.0)
     except NotLeader:
         raise
     except RaftError as error:

@@ -23,7 +23,8 @@ from model.structs.queries import (
 )
 from model.tables import Watch
 from server.endpoints.authorizer import Authorizer, authorizer
-from server.endpoints.context import Context, propose, read, write
+from server.endpoints.context import Context, follow_up, propose, read, write
+from server.endpoints.failover import look_elsewhere
 from server.endpoints.gateways import connect_instances
 from server.endpoints.health import visible
 from server.endpoints.selection import has_meta, sorted_by_distance
@@ -174,7 +175,7 @@ def explain(context: Context, args: PreparedQueryExecuteRequest, watch: Watch | 
 
 @read("PreparedQuery.Execute")
 def execute(context: Context, args: PreparedQueryExecuteRequest, watch: Watch | None) -> PreparedQueryExecuteResponse:
-    """The instances that a query finds, at random or nearest first; from elsewhere when there are none here."""
+    """The instances that a query finds here, at random or nearest first."""
     query = _resolve(context, args)
     authz = authorizer(context, query.token or args.token)
     service = query.service
@@ -186,23 +187,24 @@ def execute(context: Context, args: PreparedQueryExecuteRequest, watch: Watch | 
     nodes = sorted_by_distance(store, source, nodes, [row.node.node if row.node else "" for row in nodes])
     if source.node and service.near == "_agent" and args.agent.node == source.node:
         nodes.sort(key=lambda row: row.node is None or row.node.node.lower() != source.node.lower())
-    datacenter, peer, failovers = ("", service.peer, 0) if service.peer else (context.datacenter, "", 0)
-    if not nodes:
-        for target in service.failover.targets or ():
-            # Other datacenters cannot be reached, and nothing is imported from peers: such a target is empty.
-            if target.peer:
-                datacenter, peer, failovers = "", target.peer, failovers + 1
     if args.limit > 0:
         nodes = nodes[: args.limit]
     return PreparedQueryExecuteResponse(
         service=service.service,
         nodes=nodes,
         dns=query.dns,
-        datacenter=datacenter,
-        peer_name=peer,
-        failovers=failovers,
+        datacenter="" if service.peer else context.datacenter,
+        peer_name=service.peer,
         results_filtered_by_acls=hidden,
     )
+
+
+@follow_up("PreparedQuery.Execute")
+async def execute_elsewhere(
+    context: Context, args: PreparedQueryExecuteRequest, found: PreparedQueryExecuteResponse
+) -> PreparedQueryExecuteResponse:
+    """What a query found here, or in another datacenter when there is nothing here."""
+    return found if found.nodes else await look_elsewhere(context, args, _resolve(context, args), found)
 
 
 @read("PreparedQuery.ExecuteRemote")

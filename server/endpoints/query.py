@@ -1,17 +1,27 @@
 """The query path, once for all reads: consistency, blocking, index rules and the meta data of answers."""
 
 import asyncio
-from typing import Any
+import time
+from typing import Any, NamedTuple
 
 import msgspec
 
 from model.errors import NO_LEADER, RpcError
+from model.metrics import METRICS
 from model.structs.base import Meta, Query
 from model.tables import Watch
 from server.endpoints.context import Context, ReadFunction
 from server.raft.errors import LeadershipLost, NotLeader, ProposalTimeout
 
 _SECOND = 1_000_000_000
+_QUERIES = METRICS.counter("rpc.query")
+_CONSISTENT = METRICS.sample("rpc.consistentRead")
+
+
+class Unanswered(NamedTuple):
+    """What a read returns that refused its question before it looked at the state: the reply keeps zero meta data."""
+
+    reply: Meta
 
 
 async def run_read(context: Context, function: ReadFunction, args: Query) -> Any:
@@ -20,9 +30,12 @@ async def run_read(context: Context, function: ReadFunction, args: Query) -> Any
     A blocking read (`min_query_index` above 0) returns when its index has passed that, or after its time with the
     present answer; up to a sixteenth of the time is added at random, so that watchers do not return in step.
     """
+    _QUERIES.add()
     if args.require_consistent:
+        began = time.perf_counter()
         try:
             await context.raft.read_barrier(context.limits.hold_timeout)
+            _CONSISTENT.add((time.perf_counter() - began) * 1000.0)
         except NotLeader:
             raise
         except (LeadershipLost, ProposalTimeout):
@@ -31,6 +44,8 @@ async def run_read(context: Context, function: ReadFunction, args: Query) -> Any
         reply = await _blocking(context, function, args)
     else:
         reply = function(context, args, None)
+    if isinstance(reply, Unanswered):
+        return reply.reply
     return _with_meta(context, reply) if isinstance(reply, Meta) else reply
 
 

@@ -4,6 +4,7 @@ import re
 
 import msgspec
 
+from mesh.service_rules import listed, problems_of
 from model.errors import RpcError
 from model.structs.catalog import HealthCheck, HealthCheckDefinition, NodeService, Weights
 from model.structs.catalog_rpc import RegisterRequest
@@ -47,29 +48,13 @@ def prepare_service(service: NodeService) -> NodeService:
         raise RpcError("Must provide service name (Service.Service) when service ID is provided")
     if service.address in _ANY_ADDRESS:
         raise RpcError("Invalid service address")
-    if service.kind == "connect-proxy":
-        check_proxy(service)
+    problems = problems_of(service)
+    if problems:
+        raise RpcError(listed(problems))
     weights = service.weights
     if weights is None or weights.passing < 1 or weights.warning < 0:
         weights = Weights(passing=1, warning=1)
     return msgspec.structs.replace(service, weights=weights)
-
-
-def check_proxy(service: NodeService) -> None:
-    """Raise RpcError unless a proxy says what it is for."""
-    problems = []
-    if not service.proxy.destination_service_name:
-        problems.append("Proxy.DestinationServiceName must be non-empty for Connect proxy services")
-    elif service.proxy.destination_service_name == "*":
-        problems.append("Proxy.DestinationServiceName must not be a wildcard for Connect proxy services")
-    if service.port == 0 and not service.socket_path:
-        problems.append("Port or SocketPath must be set for a Connect proxy")
-    if service.connect.native:
-        problems.append("A Proxy cannot also be Connect Native, only typical services")
-    if problems:
-        listed = "\n".join(f"\t* {problem}" for problem in problems)
-        noun = "error" if len(problems) == 1 else "errors"
-        raise RpcError(f"{len(problems)} {noun} occurred:\n{listed}\n\n")
 
 
 def prepare_check(check: HealthCheck, node: str) -> HealthCheck:

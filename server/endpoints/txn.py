@@ -8,6 +8,7 @@ from model.structs.txn import TxnError, TxnOp, TxnReadRequest, TxnReadResponse, 
 from model.tables import Watch
 from server.endpoints.authorizer import Authorizer, authorizer
 from server.endpoints.context import Context, propose, read, write
+from server.endpoints.query import Unanswered
 from server.endpoints.registration import check_node_id, prepare_check, prepare_service
 from server.state import txn
 
@@ -95,12 +96,12 @@ def _may_see(row: TxnResult, authz: Authorizer) -> bool:
 
 
 @read("Txn.Read")
-def read_only(context: Context, args: TxnReadRequest, watch: Watch | None) -> TxnReadResponse:
+def read_only(context: Context, args: TxnReadRequest, watch: Watch | None) -> TxnReadResponse | Unanswered:
     """Carry out operations that only read. It never blocks: there is no index for so many things at once."""
     authz = authorizer(context, args.token)
     ops, errors = _prepare_all(context, args.ops or [], authz)
     if errors:
-        return TxnReadResponse(errors=errors)
+        return Unanswered(TxnReadResponse(errors=errors))
     if any(txn.is_write(op) for op in ops):
         raise RpcError("Transaction contains writes")
     results, failed = txn.run(context.fsm.store, 0, ops)

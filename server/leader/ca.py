@@ -61,14 +61,7 @@ def parse_config(config: dict[str, Any] | None) -> ProviderConfig:
             f'strconv.ParseFloat: parsing "{text}": invalid syntax'
         ) from None
     kind = str(given.get("privatekeytype") or "ec")
-    try:
-        bits = int(given.get("privatekeybits") or (256 if kind == "ec" else 0))
-    except (TypeError, ValueError, OverflowError):
-        text = given["privatekeybits"]
-        raise RpcError(
-            "error decoding config: 1 error(s) decoding:\n\n* cannot parse 'PrivateKeyBits' as int: "
-            f'strconv.ParseInt: parsing "{text}": invalid syntax'
-        ) from None
+    bits = _whole("PrivateKeyBits", given.get("privatekeybits") or (256 if kind == "ec" else 0))
     parsed = ProviderConfig(
         leaf_ttl=times["leafcertttl"],
         intermediate_ttl=times["intermediatecertttl"],
@@ -82,6 +75,16 @@ def parse_config(config: dict[str, Any] | None) -> ProviderConfig:
     )
     _check(parsed)
     return parsed
+
+
+def _whole(name: str, value: Any) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        raise RpcError(
+            f"error decoding config: 1 error(s) decoding:\n\n* cannot parse '{name}' as int: "
+            f'strconv.ParseInt: parsing "{value}": invalid syntax'
+        ) from None
 
 
 def _duration(name: str, value: Any) -> int:
@@ -157,10 +160,9 @@ class CertificateAuthority:
         if ca.active_root() is None:
             assert ca.config is not None
             root = await self._new_root(parse_config(ca.config.config))
-            await self._apply(
-                CommandType.CONNECT_CA,
-                CARequest(op="set-roots", index=self._store().indexes.get("connect-ca-roots"), roots=[root]),
-            )
+            known = self._store().indexes.get("connect-ca-roots")
+            request = CARequest(op="set-roots-config", index=known, roots=[root], config=ca.config)
+            await self._apply(CommandType.CONNECT_CA, request)
             log.info("initialized primary datacenter CA with provider: provider=%s", PROVIDER)
 
     async def _serial(self) -> int:
@@ -255,8 +257,8 @@ class CertificateAuthority:
             raise RpcError("could not atomically update roots and config")
         log.info("CA rotated to new root under provider: provider=%s", PROVIDER)
 
-    async def sign(self, csr: str) -> IssuedCert:
-        """Issue a leaf for a request. Raises RpcError naming what is wrong with it."""
+    async def sign(self, csr: str, foreign_domain: str = "") -> IssuedCert:
+        """Issue a leaf for a request, which may also be for `foreign_domain`. Raises RpcError with what is wrong."""
         ca = self._store().connect_ca
         root = ca.active_root()
         state = ca.provider_states.get(root.id) if root else None
@@ -270,7 +272,7 @@ class CertificateAuthority:
             raise RpcError(str(error)) from None
         if not isinstance(identity, ServiceIdentity | AgentIdentity):
             raise RpcError("SPIFFE ID in CSR must be a service or agent ID")
-        if identity.trust_domain != self.trust_domain.lower():
+        if identity.trust_domain not in (self.trust_domain.lower(), foreign_domain or None):
             raise RpcError(
                 f'SPIFFE ID in CSR from a different trust domain: "{identity.trust_domain}", '
                 f'we are "{self.trust_domain}"'

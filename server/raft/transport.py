@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from rpc.dialing import Dialer
 from rpc.streams import end_when_unheard, send
 from server.raft.messages import Message, decode_message, encode_message
 
@@ -48,7 +49,7 @@ class Transport:
         node_id: str,
         address_of: Callable[[str], str],
         dial_timeout: float = UNHEARD,
-        source_address: str = "",
+        dialer: Dialer | None = None,
     ) -> None:
         self.node_id = node_id
         self.on_message: Callable[[Message], None] = lambda message: None
@@ -56,7 +57,7 @@ class Transport:
         self.knows: Callable[[str], bool] = lambda peer: True
         self._address_of = address_of
         self._dial_timeout = dial_timeout
-        self._source = (source_address, 0) if source_address else None
+        self._dialer = dialer or Dialer()
         self._peers: dict[str, _Peer] = {}
         self._incoming: set[asyncio.StreamWriter] = set()
 
@@ -195,14 +196,10 @@ class _Peer:
 
     async def _dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         address = self._transport._address_of(self.id)
-        host, _, port = address.rpartition(":")
-        if not port.isdigit():
+        if not address:
             return None
         with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(self._transport._dial_timeout):
-                reader, writer = await asyncio.open_connection(
-                    host.strip("[]"), int(port), local_addr=self._transport._source
-                )
+            reader, writer = await self._transport._dialer.dial(address, self._transport._dial_timeout)
             end_when_unheard(writer, UNHEARD)
             hello = msgspec.msgpack.encode(_Hello(VERSION, self._transport.node_id, self.id))
             writer.write(b"\x01" + MAGIC + _LENGTH.pack(len(hello)) + hello)

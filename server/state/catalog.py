@@ -39,6 +39,10 @@ class Catalog(CatalogTables):
         self.on_node_gone: list[Callable[[int, str], None]] = []
         self.on_service: list[Callable[[int, str], None]] = []
         """Told the index and the name when a plain service appears or vanishes, or enters the mesh or leaves it."""
+        self.completed: list[Callable[[int, NodeService], NodeService]] = []
+        """Give an instance as it is to be stored."""
+        self.needs_virtual_ip: list[Callable[[str], bool]] = []
+        """Say whether a service keeps its virtual address although nothing serves it in the mesh."""
 
     # Commands
 
@@ -149,6 +153,8 @@ class Catalog(CatalogTables):
         key = (node.lower(), service.id)
         old = self.instances.get(key)
         service = self._with_virtual_ip(index, service)
+        for complete in self.completed:
+            service = complete(index, service)
         if old is not None:
             same = msgspec.structs.replace(
                 service, create_index=old.service.create_index, modify_index=old.service.modify_index
@@ -235,7 +241,8 @@ class Catalog(CatalogTables):
             if not self.instances.any_by("connect", served.lower()):
                 self._connect_indexes.drop(served.lower())
                 self._indexes.set(index, SERVICE_EXTINCTION)
-                if not self.instances.any_by("name", served.lower()):
+                kept = any(needs(served) for needs in self.needs_virtual_ip)
+                if not kept and not self.instances.any_by("name", served.lower()):
                     self.virtual_ips.release(index, served)
 
     # Checks

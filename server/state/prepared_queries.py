@@ -81,7 +81,7 @@ class Queries:
 
     def _changed(self, index: int, query_id: str) -> None:
         self._indexes.set(index, QUERIES)
-        self._journal.touch((QUERIES,), ("query", query_id))
+        self._journal.touch((QUERIES,), ("query", query_id.lower()))
 
     def all(self, watch: Watch | None = None) -> tuple[list[PreparedQuery], int]:
         """All queries."""
@@ -92,8 +92,8 @@ class Queries:
     def get(self, query_id: str, watch: Watch | None = None) -> tuple[PreparedQuery | None, int]:
         """One query."""
         if watch is not None:
-            watch.note(("query", query_id))
-        row = self.rows.get(query_id)
+            watch.note(("query", query_id.lower()))
+        row = self.rows.get(query_id) or self.rows.get(query_id.lower())
         return row, row.modify_index if row else self._indexes.get(QUERIES)
 
 
@@ -102,7 +102,7 @@ class Queries:
 
         Raises RpcError when the ID is a template's, or when a template cannot be rendered.
         """
-        row = self.rows.get(name_or_id)
+        row = self.rows.get(name_or_id) or self.rows.get(name_or_id.lower())
         if row is not None:
             if row.template.type:
                 raise RpcError("prepared query templates can only be resolved up by name, not by ID")

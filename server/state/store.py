@@ -14,6 +14,7 @@ from server.state.connect_ca import ConnectCa
 from server.state.gateways import Gateways
 from server.state.prepared_queries import Queries
 from server.state.small_tables import Autopilot, Coordinates, Metadata
+from server.state.terminating_addresses import TerminatingAddresses
 from server.state.virtual_ips import VirtualIps
 
 
@@ -32,9 +33,7 @@ class Store:
         self.clock = clock
         self.metadata = Metadata(journal, indexes)
         self.virtual_ips = VirtualIps(journal, indexes)
-        self.catalog = Catalog(
-            journal, indexes, self.virtual_ips, lambda: self.metadata.value("virtual-ips") == "true"
-        )
+        self.catalog = Catalog(journal, indexes, self.virtual_ips, self._virtual_ips_on)
         self.kv = Keys(journal, indexes, lambda session_id: session_id in self.sessions.rows, clock)
         self.sessions = Sessions(journal, indexes, self.catalog, self.kv, clock)
         self.coordinates = Coordinates(journal, indexes, self.catalog.has_node)
@@ -42,6 +41,13 @@ class Store:
         self.autopilot = Autopilot(journal, indexes)
         self.config_entries = ConfigEntries(journal, indexes)
         self.connect_ca = ConnectCa(journal, indexes)
+        self.terminating_addresses = TerminatingAddresses(  # Before the links: it is to see the old ones.
+            self.catalog,
+            self.config_entries,
+            self.virtual_ips,
+            lambda: self.metadata.value("virtual-ips-term-gateway") == "true",
+            lambda gateway: self.gateways.rows.by("gateway", gateway),
+        )
         self.gateways = Gateways(journal, indexes, self.catalog, self.config_entries)
         self.catalog.sessions = self.sessions
         self.catalog.on_node_gone.append(self.coordinates.forget)
@@ -52,3 +58,7 @@ class Store:
         )
         self.kept_records: list[tuple[int, Any]] = []
         """Records of a restored snapshot that no part knows yet (type, value); they are written back as they came."""
+
+    def _virtual_ips_on(self) -> bool:
+        """Whether services in the mesh get virtual addresses; the leader says so once all servers know them."""
+        return self.metadata.value("virtual-ips") == "true"

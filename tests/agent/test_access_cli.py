@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agent.cli.main import run
+from agent.cli.run import run
 
 POLICY = {"ID": "b" * 36, "Name": "p1", "Description": "first", "Datacenters": ["dc1", "dc2"], "Rules": 'key "" {}'}
 TOKEN = {

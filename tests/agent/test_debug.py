@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.cli import debug
-from agent.cli.main import run
+from agent.cli.run import run
 from tests.support.process import Agent, dev_agent
 
 

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from agent.checks.runner import expired_output, problem_with
+from agent.checks.rules import problem_with
+from agent.checks.runner import expired_output
 from agent.definitions import DefinitionError, Expanded, check_of, expand
-from agent.http.agent_api import shown_service
+from agent.http.agent_shown import shown_service
 from model.gojson import JsonError, from_json
 from model.structs.catalog import CheckType, NodeService, ServiceDefinition
 
@@ -104,7 +105,6 @@ def test_only_proxies_show_a_proxy() -> None:
 
     assert "Proxy" not in shown(Proxy={"DestinationServiceName": "y"})
     assert shown(Kind="terminating-gateway")["Proxy"] == {"MeshGateway": {}, "Expose": {}}
-    proxy = shown(
-        Kind="connect-proxy", Proxy={"DestinationServiceName": "y", "Upstreams": [{"DestinationName": "z"}]}
-    )["Proxy"]
-    assert proxy["Upstreams"] == [{"DestinationName": "z", "DestinationType": "service", "MeshGateway": {}}]
+    upstream = {"DestinationName": "z", "LocalBindPort": 1}
+    proxy = shown(Kind="connect-proxy", Proxy={"DestinationServiceName": "y", "Upstreams": [upstream]})["Proxy"]
+    assert proxy["Upstreams"] == [{**upstream, "DestinationType": "service", "MeshGateway": {}}]

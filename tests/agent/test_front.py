@@ -5,11 +5,13 @@ import contextlib
 import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import cast
 
 import pytest
 import uvloop
 from aiohttp import web
 
+from agent.http.clients import Times
 from agent.http.front import MAX_BODY, Doors, Incoming, Outgoing, head, plain_head
 from agent.http.routing import JSON, ApiResponse
 
@@ -65,7 +67,8 @@ def test_a_header_cannot_break_its_line() -> None:
 class Application:
     """Answers every request with what it was; `/wait` waits until it is let go."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int) -> None:
+        self._padding = b"x" * size
         self.release = asyncio.Event()
         self.waiting = asyncio.Event()
         self.cancelled = asyncio.Event()
@@ -91,27 +94,29 @@ class Application:
             answer.stream = stream
             return Outgoing(answer, {}, False)
         body = await request.read_body(1000)
-        text = f"{request.method} {request.target} {body.decode()}".encode()
+        text = f"{request.method} {request.target} {body.decode()}".encode() + self._padding
         wants_gzip = request.headers.get("Accept") == "gzip"
         return Outgoing(ApiResponse(text, 200, JSON), {"Content-Type": JSON}, wants_gzip)
 
     async def slowly(self, request: web.BaseRequest) -> web.StreamResponse:
         self.by_aiohttp += 1
-        return web.Response(body=f"aiohttp {request.raw_path} ".encode() + await request.read())
+        return web.Response(body=f"aiohttp {request.raw_path} ".encode() + await request.read() + self._padding)
 
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[tuple[Application, Doors, Callable[[], Awaitable[Connection]]]]:
-    application = Application()
+async def serving(
+    times: Times = Times(half_closed=0.05), size: int = 0
+) -> AsyncIterator[tuple[Application, Doors, Callable[[], Awaitable[Connection]]]]:
+    application = Application(size)
     rest = web.Server(application.slowly)
 
     def within_limit(body: bytes, limit: int) -> bytes:
         return body[:limit]
 
-    doors = Doors(application.respond, within_limit, rest)
+    doors = Doors(application.respond, within_limit, rest, times=times)
     server = await asyncio.get_running_loop().create_server(doors, "127.0.0.1", 0)
     writers = []
 
@@ -169,7 +174,8 @@ async def test_a_head_or_body_in_pieces_is_answered() -> None:
         writer.write(PLAIN[:20])
         await asyncio.sleep(0.05)
         writer.write(PLAIN[20:])
-        assert await answer(reader) == b"aiohttp /v1/kv/a?raw "
+        assert await answer(reader) == b"GET /v1/kv/a?raw "
+        assert application.by_aiohttp == 0
 
 
 async def test_answers_are_compressed_and_streamed_as_asked() -> None:
@@ -195,10 +201,11 @@ async def test_a_read_ends_with_its_client_and_a_write_does_not() -> None:
             if method == b"GET":
                 await application.cancelled.wait()
                 application.cancelled.clear()
-        while doors.open:
-            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
         application.release.set()
         await application.finished.wait()
+        while doors.open:
+            await asyncio.sleep(0.01)
         assert not application.cancelled.is_set()
 
 
@@ -220,3 +227,74 @@ async def test_closing_gives_answers_under_way_a_moment() -> None:
         await closing
         with contextlib.suppress(ConnectionError):
             assert await reader.read() == b""
+
+
+# Clients that take their time
+
+
+async def test_a_head_that_trickles_is_answered_408_and_one_that_never_begins_is_not() -> None:
+    async with serving(Times(head=0.3, idle=0.3)) as (application, doors, connect):
+        reader, writer = await connect()
+        silent, _ = await connect()
+        for byte in PLAIN[:20]:
+            writer.write(bytes([byte]))
+            await asyncio.sleep(0.02)
+        assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
+        assert await silent.read() == b""
+        while doors.open:
+            await asyncio.sleep(0.01)
+        assert application.by_aiohttp == 0
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_who_takes_nothing_of_an_answer_is_cut_off_and_who_takes_little_is_not(plain: bool) -> None:
+    async def scene() -> None:
+        async with serving(Times(write=0.6), size=8 << 20) as (_, doors, connect):
+            words = (
+                PLAIN if plain else PLAIN.replace(b"Host: x", b"Host: x\r\nTransfer-Encoding: chunked") + b"0\r\n\r\n"
+            )
+            slow_reader, slow_writer = await connect()
+            deaf_reader, deaf_writer = await connect()
+            for writer in (slow_writer, deaf_writer):
+                writer.write(words)
+            deaf = cast(asyncio.ReadTransport, deaf_writer.transport)
+            deaf.pause_reading()
+            received = 0
+            while received < 8 << 20:
+                received += len(await slow_reader.readexactly(1 << 18))
+                await asyncio.sleep(0.1)  # Together for much longer than `write`.
+            while len(doors.open) + len(doors.handed) > 1:
+                await asyncio.sleep(0.05)
+            deaf.resume_reading()
+            with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+                await deaf_reader.readexactly(8 << 20)
+
+    uvloop.run(scene())
+
+
+async def test_connections_beyond_the_limit_hear_why_and_far_beyond_it_nothing() -> None:
+    async with serving() as (_, doors, connect):
+        doors.clients.limit = 3
+        held = [await connect() for _ in range(3)]
+        for _, writer in held:
+            writer.write(PLAIN)
+        for reader, _ in held:
+            assert await answer(reader) == b"GET /v1/kv/a?raw "
+        refused = [await connect() for _ in range(4)]
+        said = await asyncio.gather(*(reader.read() for reader, _ in refused), return_exceptions=True)
+        assert [isinstance(one, bytes) and one.startswith(b"HTTP/1.1 429 ") for one in said] == [True] * 3 + [False]
+        held[0][1].write(b"PUT /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+        assert await answer(held[0][0]) == b"aiohttp /c "  # It counts for its client also once aiohttp has it.
+        for _, writer in refused:
+            writer.close()
+        while doors.clients.count("127.0.0.1") > 3:
+            await asyncio.sleep(0.01)
+        over, _ = await connect()
+        assert (await over.read()).startswith(b"HTTP/1.1 429 ")
+        for _, writer in held:
+            writer.close()
+        while doors.open or doors.handed:
+            await asyncio.sleep(0.01)
+        reader, writer = await connect()
+        writer.write(PLAIN)
+        assert await answer(reader) == b"GET /v1/kv/a?raw "

@@ -7,14 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gossip.key_answers import KeyReport
+from model.errors import RpcError
 from model.structs.coordinate import CoordinateVector, distance
 from tests.endpoints.fake import FakeServer
-from tests.support.process import Agent, dev_agent
+from tests.support.process import Agent, dev_agent, free_ports
+
+KEY = "pUqJrVyVRj5jsiYEkM/tFQYfWyJIv4s3XkvDwy7Cu5s="
 
 
 @pytest.fixture(scope="module")
 def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
-    with dev_agent(tmp_path_factory.mktemp("agent")) as running:
+    with dev_agent(tmp_path_factory.mktemp("agent"), ports={"serf_wan": free_ports(1)[0]}) as running:
         yield running
 
 
@@ -25,7 +29,7 @@ def test_every_member_says_that_there_is_no_keyring(agent: Agent) -> None:
     status, text = agent.request("GET", "/v1/operator/keyring?local-only=true")
     assert status == 500 and text.startswith(b"2 errors occurred:\n\t* dc1 (LAN) error")
     for method in ("POST", "PUT", "DELETE"):
-        status, text = agent.request(method, "/v1/operator/keyring", {"Key": "x"})
+        status, text = agent.request(method, "/v1/operator/keyring", {"Key": KEY})
         assert status == 500 and b"No keyring to modify" in text
 
 
@@ -44,18 +48,48 @@ def test_parameters_of_keyring_requests(agent: Agent, method: str, query: str, t
     assert status == 400 and text in answer
 
 
-async def test_the_dead_are_not_asked_for_their_keys() -> None:
+KEYS = {KEY: 3}
+
+
+def report(failed: int = 0, **messages: str) -> KeyReport:
+    return KeyReport(3, 3, failed, dict(messages), dict(KEYS), dict(KEYS))
+
+
+async def test_both_pools_and_all_datacenters_are_asked_the_wan_first() -> None:
+    here, there = FakeServer(), FakeServer()
+    there.datacenter = "dc2"
+    here.forward_to, here.elsewhere = there, {"dc2": ["127.0.0.1:8300"]}
+    for server in (here, there):
+        server.key_reports = {False: report(), True: report()}
+    reply = await here.call("Internal.KeyringOperation", operation="list")
+    assert [(row.wan, row.datacenter) for row in reply.responses] == [(True, "dc1"), (False, "dc1"), (False, "dc2")]
+    assert {row.num_nodes for row in reply.responses} == {3} and reply.responses[0].keys == KEYS
+    assert [wide for _, _, wide in there.key_operations] == [False]  # The WAN pool is everybody's: it is asked once.
+    reply = await here.call("Internal.KeyringOperation", operation="list", local_only=True)
+    assert [(row.wan, row.datacenter) for row in reply.responses] == [(False, "dc1")]
+    with pytest.raises(RpcError, match="LocalOnly"):
+        await here.call("Internal.KeyringOperation", operation="use", key=KEY, local_only=True)
+    here.forward_to = None
+    reply = await here.call("Internal.KeyringOperation", operation="install", key=KEY)
+    assert reply.responses[2].error == "connection refused"
+    assert here.key_operations[-1][0] == "_serf_install-key" and len(here.key_operations[-1][1]) == 32
+
+
+async def test_what_went_wrong_is_told_by_member() -> None:
     server = FakeServer()
-    server.members.append(server.members[0]._replace(name="node2", status="failed"))
-    reply = await server.call("Internal.KeyringOperation", operation="list")
-    assert [(row.wan, row.num_nodes) for row in reply.responses] == [(True, 1), (False, 1)]
+    server.key_reports = {False: report(1, node2="disk full")}
+    reply = await server.call("Internal.KeyringOperation", operation="remove", key=KEY)
+    assert [(row.wan, row.error) for row in reply.responses] == [(False, "1/3 nodes reported failure")]
+    assert reply.responses[0].messages == {"node2": "disk full"}
+    reply = await server.call("Internal.KeyringOperation", operation="install", key="short")
+    assert reply.responses[0].error == "illegal base64 data at input byte 4"
 
 
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
         (("-list",), "Keyring is empty"),
-        (("-install=x",), "No keyring to modify"),
+        ((f"-install={KEY}",), "No keyring to modify"),
         ((), "Exactly one of"),
         (("-list", "-use=x"), "Exactly one of"),
         (("-list", "-relay-factor=6"), "Relay factor"),

@@ -80,7 +80,7 @@ def test_the_command_gets_our_input_only_when_asked(agent: Agent, words: tuple[s
         (("only-a-prefix",), 1, "must be specified"),
         (("-n=0", "a", "true"), 1, "at least 1"),
         (("-try=0s", "a", "true"), 1, "-try"),
-        (("-try=soon", "a", "true"), 1, "parse error"),
+        (("-try=soon", "a", "true"), 1, "invalid duration"),
         (("a", "exit 3"), 0, "exit status 3"),
         (("-child-exit-code", "a", "exit 3"), 2, "exit status 3"),
         (("-child-exit-code", "-shell=false", "a", "/nowhere/command"), 2, "No such file"),

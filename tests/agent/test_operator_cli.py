@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent.cli.flags import Flag, Usage, parse
 from tests.support.process import Agent, dev_agent
 
 
@@ -54,10 +53,3 @@ def test_help_of_a_group_within_a_group(agent: Agent) -> None:
     assert help_text.returncode == 0
     assert "set-config" in help_text.stdout and "raft" not in help_text.stdout
     assert agent.cli("operator", "raft").returncode == 1
-
-
-@pytest.mark.parametrize(("kind", "text"), [("count", "-1"), ("count", "x"), ("duration", "soon"), ("int", "1.5")])
-def test_numbers_in_flags_are_checked(kind: str, text: str) -> None:
-    with pytest.raises(Usage, match="parse error"):
-        parse([f"-n={text}"], (Flag("n", "", kind),))
-    assert parse(["-n=1h"], (Flag("n", "", "duration"),))["n"] == 3_600_000_000_000

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.cli.watch import WrongWatch, next_index, question
+from agent.watch_types import WrongWatch, next_index, question
 from tests.support.process import Agent, dev_agent
 
 

@@ -42,7 +42,7 @@ def test_files_are_merged_in_order_and_flags_win(tmp_path: Path) -> None:
         (["-dev", "-bind=nowhere"], "bind_addr"),
         (["-data-dir=/tmp", "-bootstrap-expect=3"], "requires 'server = true'"),
         (["-dev", "-node-id=zzz"], "is no UUID"),
-        (["-dev", "-hcl", "dns_config { node_ttl = \"soon\" }"], "dns_config.node_ttl"),
+        (["-dev", "-hcl", 'dns_config { node_ttl = "soon" }'], "dns_config.node_ttl"),
         (["-dev", "-hcl", "ports { http = 70000 }"], "ports.http"),
         (["-dev", "-node-meta=bad key:x"], "node_meta invalid: Couldn't load metadata pair ('bad key', 'x')"),
         (["-dev", "-node-meta=consul-x:y"], "reserved for internal use"),
@@ -92,12 +92,15 @@ def test_malformed_files_name_the_place(tmp_path: Path) -> None:
 
 
 def test_keys_without_effect_are_warned_about() -> None:
-    _, warnings = load_config(["-dev", "-hcl", "telemetry { disable_hostname = true }"])
-    assert warnings == ["configuration key telemetry is known but has no effect yet"]
+    _, warnings = load_config(["-dev", "-hcl", 'telemetry { circonus_api_token = "x" } segment = "a"'])
+    assert warnings == [
+        "configuration key segment is known but has no effect yet",
+        "configuration key telemetry.circonus_api_token has no effect: lictor sends no metrics to Circonus",
+    ]
 
 
 def test_what_only_a_start_finds_passes_validation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from agent.cli.main import run
+    from agent.cli.run import run
 
     path = tmp_path / "a.hcl"
     path.write_text(f'data_dir = "{tmp_path}"\nbind_addr = "127.0.0.1"\nnode_id = "nope"\nservice {{ port = 1 }}')

@@ -4,10 +4,11 @@ import random
 import uuid
 from typing import Any
 
+from gossip.key_answers import KeyReport
 from model.codec import Wire, pack_builtins, unpack
 from model.errors import RpcError
 from model.methods import METHODS
-from model.structs.coordinate import Coordinate
+from model.structs.coordinate import Coordinate, CoordinateVector
 from server.endpoints.context import Limits, ServerMember
 from server.endpoints.dispatch import dispatch
 from server.fsm import Fsm
@@ -75,11 +76,16 @@ class FakeServer:
         self.datacenter = "dc1"
         self.node_name = "node1"
         self.limits = Limits(hold_timeout=0.2)
+        self.connect_enabled = True
         self.session_timers = SessionTimers(lambda: self.now)
         self.autopilot = Autopilot()
         self.coordinate_updates: dict[tuple[str, str], Coordinate] = {}
         self.events: list[tuple[str, bytes]] = []
         self.left: list[str] = []
+        self.key_reports: dict[bool, KeyReport] = {False: KeyReport(1), True: KeyReport(1)}
+        self.key_operations: list[tuple[str, bytes, bool]] = []
+        self.elsewhere: dict[str, list[str]] = {}
+        self.places: list[tuple[str, str, CoordinateVector]] = []
         self.members = [ServerMember("id-1", "node1", "127.0.0.1:8300", "alive")]
         self.forwarded: list[tuple[str, Wire, str]] = []
         self.forward_to: FakeServer | None = None
@@ -111,11 +117,26 @@ class FakeServer:
     def server_members(self) -> list[ServerMember]:
         return self.members
 
-    def members_alive(self) -> list[str]:
-        return [member.name for member in self.members if member.status == "alive"]
-
-    def force_leave(self, name: str) -> None:
+    def force_leave(self, name: str, prune: bool = False, wide: bool = False) -> bool:
         self.left.append(name)
+        return True
+
+    async def keys(self, operation: str, key: bytes, relay_factor: int, wide: bool) -> KeyReport:
+        self.key_operations.append((operation, key, wide))
+        return self.key_reports[wide]
+
+    @property
+    def in_wide_pool(self) -> bool:
+        return True in self.key_reports
+
+    def datacenters(self) -> list[str]:
+        return [self.datacenter, *self.elsewhere]
+
+    def wide_places(self) -> list[tuple[str, str, CoordinateVector]]:
+        return self.places
+
+    def route(self, datacenter: str) -> list[str]:
+        return self.elsewhere.get(datacenter.lower(), [])
 
     async def fire_event(self, name: str, payload: bytes) -> None:
         self.events.append((name, payload))

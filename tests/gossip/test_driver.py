@@ -82,9 +82,9 @@ async def test_an_accusation_is_refuted() -> None:
     a, b = await member("a", 1), await member("b", 2)
     await b.join([at(a)])
     await until(lambda: len(a.members()) == 2)
-    node = a.core._nodes["b"]
+    node = a.core.pool.nodes["b"]
     before = node.incarnation
-    a.core._suspect({"Node": "b", "From": "a", "Incarnation": node.incarnation})
+    a.core.table.suspect({"Node": "b", "From": "a", "Incarnation": node.incarnation})
     await until(lambda: node.incarnation > before)
     assert status(a, "b") is Status.ALIVE
     await a.stop()

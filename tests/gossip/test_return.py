@@ -14,7 +14,7 @@ def core(name: str, address: str, seed: int) -> Core:
 
 
 def alive(of: Core, incarnation: int) -> bytes:
-    me = of._me()
+    me = of.pool.me
     return Alive(me.name, me.address, me.port, me.meta, me.versions, incarnation).encode()
 
 
@@ -74,8 +74,8 @@ def test_a_member_whose_refutations_were_all_lost_repeats_them() -> None:
     for one in (stays, back):
         for step in range(20):
             one.tick(step * 0.025)
-        while one._queue:
-            one._queue.take(1400, 2, 2)
+        while one.pool.claims:
+            one.pool.claims.take(1400, 2, 2)
         one.outbox.clear()
     assert (member := stays.member("back")) is not None and member.status is Status.FAILED
     assert let_talk({("10.0.0.1", 8301): stays, ("10.0.0.2", 8301): back}, 0.5) < 60

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from gossip import wire
 from gossip.core import decode_tags
+from gossip.envelope import Envelope
 from gossip.members import Alive
+from gossip.streams import StreamReader
 from gossip.wire import GossipError
 from tests.support.tools import need_shared
 
@@ -60,9 +62,18 @@ def test_rubbish_is_an_error_and_nothing_else(data: bytes) -> None:
         pass
 
 
-def test_a_map_as_a_key_is_an_error() -> None:
+@pytest.mark.parametrize("body", [b"\x81\x80\xc0", b"\x81\x90\xc0", b"\x93\xc1", b""])
+def test_bodies_that_are_none(body: bytes) -> None:
+    """A map with a map or a list for a key among them: the reader cannot hold such a one."""
     with pytest.raises(GossipError):
-        wire.unpack(b"\x81\x81\x01\x02\x03")
+        wire.unpack(body)
+    with pytest.raises(GossipError):
+        wire.unpack_list(body)
+    reader = StreamReader(Envelope(), dialled=False)
+    try:
+        assert reader.feed(bytes((wire.PING,)) + body) is None  # Not whole yet.
+    except GossipError:
+        pass
 
 
 def test_a_compression_bomb_is_refused() -> None:

@@ -1,0 +1,120 @@
+"""/v1/agent/services, /v1/agent/service, /v1/agent/maintenance: what is registered with this agent."""
+
+import asyncio
+import hashlib
+from typing import Any
+
+from agent.definitions import DefinitionError, expand
+from agent.http.agent_shown import FALSE, filtered, shown_service, unknown
+from agent.http.described import FILTER, HASH, WAIT, Operation, Param
+from agent.http.routing import JSON, ApiRequest, ApiResponse, HttpError, route
+from model.gojson import encode_json
+from model.structs.catalog import NodeService, ServiceDefinition
+
+ENABLE = Param("enable", "Begin (true) or end (false).", "truth", required=True)
+REASON = Param("reason", "Why; shown with the check that this makes.")
+REPLACE_CHECKS = Param("replace-existing-checks", "Checks that the body does not name go.", "truth")
+
+
+@route("GET", "/v1/agent/services", Operation(query=(FILTER,), answer=dict[str, dict[str, Any]]))
+async def services(request: ApiRequest) -> Any:
+    """This agent's services."""
+    agent = request.agent
+    shown = {key: shown_service(one, agent.config.datacenter) for key, one in sorted(agent.local.services.items())}
+    if request.has("filter"):
+        shown = filtered(request.param("filter"), NodeService, agent.local.services, shown)
+    return shown
+
+
+@route(
+    "GET",
+    "/v1/agent/service/",
+    Operation("{id}", (HASH, WAIT), answer=dict[str, Any], statuses={404: "There is no such service."}),
+    prefix=True,
+)
+async def service(request: ApiRequest) -> ApiResponse:
+    """One service; with `?hash=` the answer waits until the service looks different."""
+    agent = request.agent
+    wanted = request.param("hash")
+    wait = request.hold()
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + wait
+    while True:
+        found = agent.local.services.get(request.rest)
+        if found is None:
+            raise HttpError(404, f"unknown service ID: {request.rest}")
+        body = shown_service(found, agent.config.datacenter)
+        digest = hashlib.sha256(encode_json(body)).hexdigest()[:16]
+        left = deadline - loop.time()
+        if digest != wanted or left <= 0:
+            break
+        await agent.local.wait_changed(left)
+    datacenter = body.pop("Datacenter")
+    tail: dict[str, Any] = {key: body.pop(key) for key in ("Proxy", "Connect") if key in body}
+    body = {**body, "ContentHash": digest, **tail, "Datacenter": datacenter}
+    headers = {"X-Consul-ContentHash": digest}
+    return ApiResponse(encode_json(body, request.pretty), 200, JSON, headers)
+
+
+@route("PUT", "/v1/agent/service/register", Operation(query=(REPLACE_CHECKS,), body=ServiceDefinition))
+async def register_service(request: ApiRequest) -> ApiResponse:
+    """Add or replace a service, with its checks and its sidecar."""
+    definition = await request.body(ServiceDefinition, style="agent")
+    agent = request.agent
+    try:
+        parts = expand(
+            definition, agent.config.node_name, agent.config.enable_script_checks, agent.registrations.sidecar_port
+        )
+    except DefinitionError as error:
+        raise HttpError(error.status, str(error)) from None
+    replace = request.has("replace-existing-checks") and request.param("replace-existing-checks") not in FALSE
+    for part in parts:
+        agent.registrations.add_service(part, replace_checks=replace)
+    return ApiResponse()
+
+
+@route(
+    "PUT", "/v1/agent/service/deregister/", Operation("{id}", statuses={404: "There is no such service."}), prefix=True
+)
+async def deregister_service(request: ApiRequest) -> ApiResponse:
+    """Remove a service, its checks and its sidecar."""
+    if request.rest not in request.agent.local.services:
+        raise HttpError(404, unknown("service", request.rest))
+    request.agent.registrations.remove_service(request.rest)
+    return ApiResponse()
+
+
+def _flag(request: ApiRequest, name: str) -> bool:
+    if not request.has(name):
+        raise HttpError(400, f"Missing value for {name}")
+    text = request.param(name)
+    if text in ("1", "t", "T", "TRUE", "true", "True"):
+        return True
+    if text in FALSE:
+        return False
+    raise HttpError(400, f'Invalid value for {name}: "{text}"')
+
+
+@route(
+    "PUT",
+    "/v1/agent/service/maintenance/",
+    Operation("{id}", (ENABLE, REASON), statuses={404: "There is no such service."}),
+    prefix=True,
+)
+async def service_maintenance(request: ApiRequest) -> ApiResponse:
+    """Take a service out of discovery for a while, or back."""
+    if not request.rest:
+        raise HttpError(400, "Missing service ID")
+    enable = _flag(request, "enable")
+    agent = request.agent
+    if request.rest not in agent.local.services:
+        raise HttpError(404, unknown("service", request.rest))
+    agent.registrations.maintenance(request.rest, enable, request.param("reason"))
+    return ApiResponse()
+
+
+@route("PUT", "/v1/agent/maintenance", Operation(query=(ENABLE, REASON)))
+async def node_maintenance(request: ApiRequest) -> ApiResponse:
+    """Take this node out of discovery for a while, or back."""
+    request.agent.registrations.maintenance("", _flag(request, "enable"), request.param("reason"))
+    return ApiResponse()

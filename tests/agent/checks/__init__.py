@@ -1,0 +1,1 @@
+"""Each kind of check against a real counterpart over real sockets."""
