@@ -231,6 +231,7 @@ async def _health_service(request: ApiRequest, connect: bool, ingress: bool = Fa
         raise HttpError(400, "Invalid value for ?passing", meta_headers(reply, request))
     found = [one for one in reply.nodes or [] if not only_passing or passing(one)]
     streaming = (args.min_query_index or request.wants_cached) and not request.has("near") and not ingress
+    streaming = streaming and request.agent.config.use_streaming_backend
     headers = meta_headers(reply, request, backend="streaming" if streaming else "")
     if streaming:
         headers["X-Consul-KnownLeader"] = "false"  # So Consul answers from its streaming backend.

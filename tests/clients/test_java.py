@@ -24,7 +24,7 @@ def test_the_java_clients(tmp_path: Path) -> None:
     classpath = folder / "classpath.txt"
     command = (maven, "-q", "-B", "--strict-checksums", "dependency:build-classpath")
     fetch((*command, f"-Dmdep.outputFile={classpath}"), folder)
-    # `com.orbitz.consul` waits ten seconds after each answer that does not say a leader is known, which Consul's streaming
+    # `com.orbitz.consul` waits ten seconds after each answer that does not say a leader is known, which the streaming
     # backend never says (hashicorp/consul#9776): its users turn that off.
     with dev_agent(tmp_path / "agent", use_streaming_backend=False) as agent:
         address = {"CONSUL_HTTP_ADDR": f"127.0.0.1:{agent.ports['http']}"}
