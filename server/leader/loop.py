@@ -87,6 +87,8 @@ class LeaderLoop:
 
     async def _establish(self) -> None:
         await self._raft.barrier()
+        # Before the first registration: whether a service gets a virtual address hangs on these.
+        await Housekeeping(self._context).set_markers()
         if self._context.connect_enabled:
             await self._context.ca.initialize()
 
