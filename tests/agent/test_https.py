@@ -190,8 +190,8 @@ def test_limits_change_with_a_reload(secured: Secured) -> None:
         ),
         ({"tls": {"internal_rpc": {"verify_outgoing": True}}}, "tls.internal_rpc.verify_outgoing: there is no CA"),
         ({"tls": {"internal_rpc": {"verify_incoming": True}}}, "tls.internal_rpc.verify_incoming"),
-        ({"verify_outgoing": True, "ca_file": "/none.pem"}, "ca_file: /none.pem: No such file"),
-        ({"verify_outgoing": True, "ca_path": "/proc/none"}, "ca_path: /proc/none: No such file"),
+        ({"verify_outgoing": True, "ca_file": "/none.pem"}, "ca_file: open /none.pem: no such file"),
+        ({"verify_outgoing": True, "ca_path": "/proc/none"}, "ca_path: open /proc/none: no such file"),
         ({"verify_outgoing": True, "ca_file": __file__}, "holds no PEM certificate"),
     ],
 )
