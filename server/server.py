@@ -91,6 +91,8 @@ class ServerConfig:
     security: Security = field(default_factory=Security)
 
 
+SETTLING = 5.0
+"""Seconds for which registrations are held back at most while a new leader takes up its duties."""
 MAX_HEARTBEAT = 0.1
 """Seconds between heartbeats, at most: autopilot takes a server that hears nothing for 200 ms for unhealthy."""
 
@@ -438,6 +440,11 @@ class Server(Pools):
             except ConnectionError as error:
                 raise RpcError(f"rpc error making call: {error}") from None
         raise RpcError(NO_PATH_TO_DATACENTER)
+
+    async def settled(self) -> None:
+        """Wait, for a moment at most, until the members are in the catalog."""
+        if self._leader_loop is not None:
+            await self._leader_loop.settled(SETTLING)
 
     async def lead_again(self) -> None:
         """Begin the leader's duties anew on a state that was replaced."""
