@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -481,7 +482,8 @@ class Agent:
 
 
 def _port_text(error: OSError, what: str, where: str) -> str:
-    return f"failed to start {what}: listen on {where}: {system_text(error)}"
+    own = error.errno == errno.EEXIST  # Told by us, not by the system.
+    return f"failed to start {what}: listen on {where}: {error.strerror if own else system_text(error)}"
 
 
 async def run_agent(config: Config, warnings: list[str], argv: list[str]) -> int:

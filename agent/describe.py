@@ -160,7 +160,7 @@ def stats(agent: "Agent") -> dict[str, dict[str, str]]:
             "check_monitors": str(agent.checks.counts()[0]),
             "check_ttls": str(agent.checks.counts()[1]),
             "checks": str(len(local.checks)),
-            "internal_errors": str(internal_errors.count),
+            **({"internal_errors": str(internal_errors.count)} if internal_errors.count else {}),
             "services": str(len(local.services)),
         },
         "build": {"prerelease": "", "revision": "", "version": CONSUL_VERSION, "version_metadata": ""},

@@ -10,7 +10,7 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from benchmarks.clusters import Cluster, LictorCluster, eventually, request, running
@@ -49,7 +49,7 @@ READS = (
     Row("catalog/services", Workload(path="/v1/catalog/services"), 16, 74, TENTH),
 )
 NODES = Row("catalog/nodes of 5,000", Workload(path="/v1/catalog/nodes"), 16, 3030, TENTH)
-PUT = Workload("PUT", "/v1/kv/bench", "x" * 90 + "%d")
+PUT = Workload("PUT", "/v1/kv/bench", "x" * 90 + "%n")
 WRITES = (
     Row("KV put, 64 connections", PUT, 64, 112, BELOW),
     Row("KV put, 1 connection", PUT, 1, 525, BELOW),
@@ -59,7 +59,7 @@ REGISTER = Row(
     Workload(
         "PUT",
         "/v1/agent/service/register",
-        '{"Name": "service", "ID": "service-%d", "Port": 80, "Check": {"TTL": "60m"}}',
+        '{"Name": "service", "ID": "service-%d", "Port": 80, "Meta": {"n": "%n"}, "Check": {"TTL": "60m"}}',
         modulus=200,
     ),
     16,
@@ -144,8 +144,10 @@ async def run(full: bool) -> list[Figure]:
     return await table(5 if full else 3, 4 if full else 2, INSTANCES)
 
 
-async def table(turns: int, seconds: float, instances: int) -> list[Figure]:
-    """All rows."""
+async def table(
+    turns: int, seconds: float, instances: int, rows: Sequence[Row] = (*READS, *WRITES, REGISTER)
+) -> list[Figure]:
+    """The rows about one server with a few keys and services, then those about one with many instances."""
     if not has_wrk():
         print("wrk is not installed (Debian: apt install wrk): our own client makes the load, and takes a core")
     figures = []
@@ -153,14 +155,13 @@ async def table(turns: int, seconds: float, instances: int) -> list[Figure]:
         port = server.http[0]
         empty = resident_bytes(server.pid(0)) / 1e6
         fill(port)
-        for row in (*READS, *WRITES):
+        for row in rows:
             figures.append(await measure(row, server, bare, turns, seconds))
         small = Workload(path="/200")
         application = [await cost(*aiohttp, small, 64, seconds) for _ in range(turns)]
         bare_costs = [await cost(*bare, small, 64, seconds) for _ in range(turns)]
-        row = "(an aiohttp application, 200 bytes, 64 connections)"
-        figures.append(Figure(row, statistics.median(application), "us", statistics.median(bare_costs), "bare server"))
-        figures.append(await measure(REGISTER, server, bare, turns, seconds))
+        name = "(an aiohttp application, 200 bytes, 64 connections)"
+        figures.append(Figure(name, statistics.median(application), "us", statistics.median(bare_costs), "bare server"))
     with running(LictorCluster(1, **LIMITS)) as server, counterpart("bare") as bare:
         for number in range(instances):
             register(server.http[0], f"s{number % 100}-", number, f"node{number}")

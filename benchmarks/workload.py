@@ -15,7 +15,7 @@ from benchmarks.http_load import load
 class Workload:
     """Requests that are all alike, but for a number.
 
-    A `%d` in `path` and one in `body` become a number from 0 up to `modulus`, another one in each request.
+    Each `%d` in `path` and `body` becomes a number from 0 up to `modulus`, each `%n` one that no other request has.
     """
 
     method: str = "GET"
@@ -25,9 +25,10 @@ class Workload:
 
     def request(self, number: int) -> bytes:
         """One request."""
-        number %= self.modulus
-        path = self.path.replace("%d", str(number))
-        body = self.body.replace("%d", str(number)).encode()
+        path, text = (
+            part.replace("%d", str(number % self.modulus)).replace("%n", str(number)) for part in (self.path, self.body)
+        )
+        body = text.encode()
         length = f"Content-Length: {len(body)}\r\n" if body else ""
         return f"{self.method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{length}\r\n".encode() + body
 
@@ -35,8 +36,8 @@ class Workload:
         """The same for wrk."""
 
         def expression(text: str) -> str:
-            parts = [f"[==[{part}]==]" for part in text.split("%d")]
-            return "..string.format('%d', n % m)..".join(parts)
+            numbers = {"%d": "string.format('%d', n % m)", "%n": "string.format('%d', n)"}
+            return "..".join(numbers.get(part) or f"[==[{part}]==]" for part in re.split("(%[dn])", text))
 
         body = expression(self.body) if self.body else "nil"
         return (
@@ -66,7 +67,7 @@ async def drive(port: int, work: Workload, clients: int, seconds: float) -> int:
     with tempfile.TemporaryDirectory(prefix="lictor-bench-") as folder:
         words = ["wrk", "-t1", f"-c{clients}", f"-d{max(1, round(seconds))}s"]
         path = work.path
-        if "%d" in work.path or work.body or work.method != "GET":
+        if "%" in work.path or work.body or work.method != "GET":
             script = Path(folder) / "load.lua"
             script.write_text(work.script(start))
             words += ["-s", str(script)]

@@ -37,8 +37,8 @@ from agent.http.waiters import Connection, Deadlines, Waiter
 from model.errors import RpcError
 from model.tables import LookUp, Watch
 from server.endpoints.authorizer import WHO_MAY
-from server.endpoints.context import READS, Context, ReadFunction
-from server.endpoints.query import leads, read_now, seconds_to_wait
+from server.endpoints.context import FOLLOW_UPS, READS, Context, ReadFunction
+from server.endpoints.query import QUERIES, leads, read_now, seconds_to_wait
 
 if TYPE_CHECKING:
     from agent.agent import Agent
@@ -216,19 +216,18 @@ class KeptAnswers:
         rest = question.rest
         if rest is None or not question.holds:
             if wanted and self._waits_already(question, wanted):
-                self._hold(connection, question, wanted, ticket.max_query_time)
-                return True
+                return self._hold(connection, question, wanted, ticket.max_query_time)
             rest = self._make(question)
             if question.too_long:
                 self._unwatch(question)
                 return False
         if wanted and question.index <= wanted and question.blocks:
-            self._hold(connection, question, wanted, ticket.max_query_time)
-        else:
-            question.used = True
-            connection.deliver(opening(question.status), rest)
-            question.measured.succeeded()
-            question.measured.took(time.perf_counter() - began)
+            return self._hold(connection, question, wanted, ticket.max_query_time)
+        question.used = True
+        connection.deliver(opening(question.status), rest)
+        QUERIES.add()
+        question.measured.succeeded()
+        question.measured.took(time.perf_counter() - began)
         return True
 
     def _waits_already(self, question: Question, wanted: int) -> bool:
@@ -260,7 +259,10 @@ class KeptAnswers:
         ask = ASKS.get(handler)
         if ask is None or request.wants_cached:
             return None
-        args = ask(request).args
+        asked = ask(request)
+        if asked.method not in READS or asked.method in FOLLOW_UPS:
+            return None  # What follows a read may ask others, and takes more than one turn of the event loop.
+        args = asked.args
         if bool(wanted) != bool(args.min_query_index) or (wanted and len(request.params["index"]) != 1):
             return None
         own = self._context.datacenter
@@ -281,8 +283,7 @@ class KeptAnswers:
             headers = CIMultiDict(seen)
             bare = ApiRequest(self._agent, "GET", request.path, params, headers, request._read_body, "")
             bare.rest = request.rest
-            asked = ask(bare)
-            question = Question(incoming._replace(headers=headers), asked, READS[asked.method], measured)
+            question = Question(incoming._replace(headers=headers), ask(bare), READS[asked.method], measured)
             self._questions[key] = question
         return Ticket(question, args.max_query_time)
 
@@ -370,7 +371,8 @@ class KeptAnswers:
 
     # Those who wait
 
-    def _hold(self, connection: Connection, question: Question, wanted: int, max_query_time: int) -> None:
+    def _hold(self, connection: Connection, question: Question, wanted: int, max_query_time: int) -> bool:
+        """Let a blocking read wait; always True."""
         loop = asyncio.get_running_loop()
         waiter = Waiter(self, connection, question, wanted, self._context.fsm.store, time.perf_counter())
         connection.task = waiter
@@ -379,6 +381,8 @@ class KeptAnswers:
         self._context.fsm.store.watches.waiting += 1
         self._deadlines.add(waiter, loop.time() + seconds_to_wait(self._context, max_query_time))
         self._set_timer(loop)
+        QUERIES.add()
+        return True
 
     def _set_timer(self, loop: asyncio.AbstractEventLoop) -> None:
         at = self._deadlines.next()
@@ -420,6 +424,8 @@ class KeptAnswers:
     def _work(self) -> None:
         """Wake those whose question has changed or whose time is up, a few at a time."""
         self._working = False
+        if self._agent.config is not self._config:
+            self.clear()
         for notice in self._fired:
             self._context.fsm.store.watches.discard(notice)
             self._woken.extend(notice.question.waiters)

@@ -14,7 +14,8 @@ from server.endpoints.context import Context, ReadFunction
 from server.raft.errors import LeadershipLost, NotLeader, ProposalTimeout
 
 _SECOND = 1_000_000_000
-_QUERIES = METRICS.counter("rpc.query")
+QUERIES = METRICS.counter("rpc.query")
+"""Counts the reads that were asked of this server."""
 _CONSISTENT = METRICS.sample("rpc.consistentRead")
 
 
@@ -30,7 +31,7 @@ async def run_read(context: Context, function: ReadFunction, args: Query) -> Any
     A blocking read (`min_query_index` above 0) returns when its index has passed that, or after its time with the
     present answer; up to a sixteenth of the time is added at random, so that watchers do not return in step.
     """
-    _QUERIES.add()
+    QUERIES.add()
     if args.require_consistent:
         began = time.perf_counter()
         try:

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import io
 import itertools
+import tracemalloc
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -22,12 +23,14 @@ from agent.http.server import HttpServer
 from model.codec import pack_builtins, to_wire
 from model.commands import CommandType
 from model.errors import RpcError
+from model.metrics import METRICS
 from model.structs.catalog import ConnectProxyConfig, HealthCheck, NodeService, ServiceConnect
 from model.structs.config_entries import ServiceConfigEntry
 from model.structs.coordinate import Coordinate, CoordinateVector
 from model.structs.kv import DirEntry
 from model.structs.session import Session
 from server.endpoints.authorizer import WHO_MAY
+from server.endpoints.query import QUERIES
 from tests.endpoints.fake import FakeServer
 
 
@@ -455,3 +458,43 @@ async def test_a_client_that_leaves_is_forgotten() -> None:
     while world.kept._working:
         await asyncio.sleep(0)
     assert not gone.answers and world.kept.waiting == 0
+
+
+async def test_every_read_is_counted_and_timed_however_it_is_answered() -> None:
+    world = World()
+    await put(world, "a", b"1")
+    index = index_of(await world.fresh("/v1/kv/a"))
+    times = METRICS.sample("api.http", method="GET", path="v1_kv__")
+    queries, timed = QUERIES.count, times.count
+    for _ in range(3):
+        assert world.ask("/v1/kv/a") is not None
+    line = world.ask(f"/v1/kv/a?index={index}&wait=60s")
+    assert line is not None and (QUERIES.count, times.count) == (queries + 4, timed + 3)
+    await put(world, "a", b"2")
+    await until(world, lambda: bool(line.answers))
+    assert (QUERIES.count, times.count) == (queries + 4, timed + 4)
+
+
+async def test_tens_of_thousands_wait_without_tasks_or_timers_and_others_get_turns_while_they_wake() -> None:
+    world = World()
+    await put(world, "a", b"1")
+    index = index_of(await world.fresh("/v1/kv/a"))
+    lines = [Line() for _ in range(20_000)]
+    head = world.head(f"/v1/kv/a?index={index}&wait=60s")
+    assert world.kept.take(Line(), head)
+    tracemalloc.start()
+    for line in lines:
+        assert world.kept.take(line, head)
+    each = tracemalloc.get_traced_memory()[0] / len(lines)
+    tracemalloc.stop()
+    assert each < 500, "bytes for each that waits"
+    assert len(asyncio.all_tasks()) == 1 and len(world.kept._deadlines._ticks) < 6000
+    made = world.kept.made
+    await put(world, "a", b"2")
+    turns = 0
+    while world.kept.waiting:
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns > 5 and world.kept.made == made + 1
+    assert all(len(line.answers) == 1 and line.task is None for line in lines)
+    assert not world.kept._deadlines.due(float("inf"))
