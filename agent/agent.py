@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -32,11 +33,13 @@ from agent.joining import Plan, join_pool
 from agent.leaf import LeafCertificates
 from agent.local import LocalState
 from agent.metric_sources import agent_gauges, count_gossip, count_joined
+from agent.process import raise_open_files, settle
 from agent.proxy_state import ProxyStates
 from agent.registrations import Registrations
 from agent.remote_exec import RemoteExec
 from agent.telemetry import TelemetryDriver
 from agent.tls import check_tls_for_checks, https_context, rpc_rules
+from agent.translating import TranslatingCaller
 from agent.version import CONSUL_VERSION
 from agent.watches import Watches
 from gossip.core import UserEvent
@@ -48,6 +51,7 @@ from model.gojson import JsonError
 from model.structs.catalog import Node
 from model.structs.config_rpc import ConfigEntryQuery, ConfigEntryRequest, kind_of
 from model.weak_decode import WeakError
+from rpc.caller import Caller
 from rpc.security import Rules, Security
 from server.endpoints.context import Limits
 from server.raft.errors import CorruptLog, RaftError
@@ -314,7 +318,10 @@ class Agent:
 
     async def _start_dns(self) -> None:
         config = self.config
-        self.dns = DnsServer(self.delegate, config, self.cache)
+        caller: Caller = self.delegate
+        if config.translate_wan_addrs:
+            caller = TranslatingCaller(self.delegate, config.datacenter)
+        self.dns = DnsServer(caller, config, self.cache)
         try:
             await self.dns.start()
         except OSError as error:
@@ -475,12 +482,14 @@ class Agent:
 
 
 def _port_text(error: OSError, what: str, where: str) -> str:
-    return f"failed to start {what}: listen on {where}: {system_text(error)}"
+    own = error.errno == errno.EEXIST  # Told by us, not by the system.
+    return f"failed to start {what}: listen on {where}: {error.strerror if own else system_text(error)}"
 
 
 async def run_agent(config: Config, warnings: list[str], argv: list[str]) -> int:
     """Start an agent, serve, stop; returns the exit code. Prints one line and returns 1 when it cannot start."""
     random.seed()
+    raise_open_files()
     agent = Agent(config, argv)
     for warning in warnings:
         log.warning("%s", warning)
@@ -490,5 +499,6 @@ async def run_agent(config: Config, warnings: list[str], argv: list[str]) -> int
         log.error("%s", error)
         print(f"==> {error}", flush=True)
         return 1
+    settle()
     log.info("Consul agent running!")
     return await agent.run()

@@ -14,7 +14,8 @@ from server.endpoints.context import Context, ReadFunction
 from server.raft.errors import LeadershipLost, NotLeader, ProposalTimeout
 
 _SECOND = 1_000_000_000
-_QUERIES = METRICS.counter("rpc.query")
+QUERIES = METRICS.counter("rpc.query")
+"""Counts the reads that were asked of this server."""
 _CONSISTENT = METRICS.sample("rpc.consistentRead")
 
 
@@ -30,7 +31,7 @@ async def run_read(context: Context, function: ReadFunction, args: Query) -> Any
     A blocking read (`min_query_index` above 0) returns when its index has passed that, or after its time with the
     present answer; up to a sixteenth of the time is added at random, so that watchers do not return in step.
     """
-    _QUERIES.add()
+    QUERIES.add()
     if args.require_consistent:
         began = time.perf_counter()
         try:
@@ -49,13 +50,32 @@ async def run_read(context: Context, function: ReadFunction, args: Query) -> Any
     return _with_meta(context, reply) if isinstance(reply, Meta) else reply
 
 
-async def _blocking(context: Context, function: ReadFunction, args: Query) -> Any:
+def leads(context: Context) -> bool:
+    """Whether this server may answer reads in the default mode by itself, as far as it knows."""
+    raft = context.raft
+    return raft.is_leader and raft.ready_for_reads
+
+
+def read_now(context: Context, function: ReadFunction, args: Query, watch: Watch) -> Any:
+    """Answer a read from the state of this turn of the event loop; whether that is allowed, `leads` says.
+
+    Raises RpcError.
+    """
+    reply = function(context, args, watch)
+    return _with_meta(context, reply) if isinstance(reply, Meta) else reply
+
+
+def seconds_to_wait(context: Context, max_query_time: int) -> float:
+    """How long a blocking read waits that asks for so many nanoseconds (0: that does not say)."""
     limits = context.limits
-    seconds = args.max_query_time / _SECOND if args.max_query_time > 0 else limits.default_query_time
+    seconds = max_query_time / _SECOND if max_query_time > 0 else limits.default_query_time
     seconds = min(seconds, limits.max_query_time)
-    seconds += seconds / 16 * context.random()
+    return seconds + seconds / 16 * context.random()
+
+
+async def _blocking(context: Context, function: ReadFunction, args: Query) -> Any:
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
+    deadline = loop.time() + seconds_to_wait(context, args.max_query_time)
     store = context.fsm.store
     while True:
         watch = Watch()

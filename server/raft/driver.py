@@ -19,6 +19,7 @@ from model.metrics import METRICS
 from server.raft import messages as m
 from server.raft.confchange import Change
 from server.raft.core import Raft
+from server.raft.disk_thread import DiskThread
 from server.raft.errors import (
     CannotBootstrap,
     ConfigurationError,
@@ -90,7 +91,7 @@ class RaftNode:
         self._one_in_pieces = asyncio.Lock()
         self._reads: list[asyncio.Future[int]] = []
         self._asked_reads: set[asyncio.Future[int]] = set()
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="raft-disk")
+        self._disk = DiskThread("raft-disk")
         self._writers = ThreadPoolExecutor(1, thread_name_prefix="raft-snapshots")
         self._task: asyncio.Task[None] | None = None
         self._ticker: asyncio.TimerHandle | None = None
@@ -127,7 +128,7 @@ class RaftNode:
         """
         loop = asyncio.get_running_loop()
         self.failed = loop.create_future()
-        loaded, stored = await loop.run_in_executor(self._executor, self._load)
+        loaded, stored = await self._disk.run(self._load)
         for remark in loaded.remarks:
             log.warning("raft log: %s", remark)
         configuration, configuration_index = Configuration(), 0
@@ -141,9 +142,7 @@ class RaftNode:
             if not loaded.log.matches(applied, stored.meta.term) and loaded.log.base_index <= applied:
                 # Power went after the snapshot of another server was kept and before the log was begun anew.
                 loaded.log.reset(applied, stored.meta.term)
-                await loop.run_in_executor(
-                    self._executor, self._storage.reset, loaded.hard_state, applied, stored.meta.term
-                )
+                await self._disk.run(self._storage.reset, loaded.hard_state, applied, stored.meta.term)
         if loaded.log.base_index > applied:
             raise CorruptLog(
                 f"the raft log begins after entry {loaded.log.base_index}, but the newest snapshot ends at {applied}"
@@ -197,8 +196,8 @@ class RaftNode:
         self._fail_all(Stopped())
         await self._transport.close()
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._executor, self._storage.close)
-        self._executor.shutdown(wait=False)
+        await self._disk.run(self._storage.close)
+        self._disk.close()
         # A snapshot that is being written must not get in the way of whoever opens the folder next.
         await loop.run_in_executor(None, self._writers.shutdown)
 
@@ -518,10 +517,9 @@ class RaftNode:
 
     async def _until_space(self, write: Callable[..., None], *args: Any) -> None:
         """Have the disk's thread write; as long as the disk is full, try again and fail who waits for a commit."""
-        loop = asyncio.get_running_loop()
         while True:
             try:
-                await loop.run_in_executor(self._executor, write, *args)
+                await self._disk.run(write, *args)
             except DiskFull as error:
                 if not self._disk_full:
                     log.error("%s: no writes until space returns", error)
@@ -648,7 +646,7 @@ class RaftNode:
             keep = index - self.config.trailing_logs
             if keep > core.log.base_index:
                 core.log.compact(keep)
-                await loop.run_in_executor(self._executor, self._storage.compact, keep)
+                await self._disk.run(self._storage.compact, keep)
         except OSError as error:
             log.error("cannot take a snapshot: %s", error)
         finally:
