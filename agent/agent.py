@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import fcntl
 import logging
 import os
@@ -17,6 +16,7 @@ from typing import Any
 import msgspec
 
 from agent import lifecycle, reloading, remote_exec
+from agent.auto_encrypt import AgentCertificate, Encryption, follow_roots
 from agent.cache import Cache
 from agent.central import CentralDefaults
 from agent.checks.runner import CheckRunner
@@ -31,9 +31,12 @@ from agent.http.server import HttpServer
 from agent.joining import Plan, join_pool
 from agent.leaf import LeafCertificates
 from agent.local import LocalState
+from agent.metric_sources import agent_gauges, count_gossip, count_joined
+from agent.process import raise_open_files, settle
 from agent.proxy_state import ProxyStates
 from agent.registrations import Registrations
 from agent.remote_exec import RemoteExec
+from agent.telemetry import TelemetryDriver
 from agent.tls import check_tls_for_checks, https_context, rpc_rules
 from agent.version import CONSUL_VERSION
 from agent.watches import Watches
@@ -41,6 +44,7 @@ from gossip.core import UserEvent
 from gossip.driver import Event as GossipEvent
 from gossip.keyring import KeyringError
 from model.errors import RpcError
+from model.goerrors import go_text, system_text
 from model.gojson import JsonError
 from model.structs.catalog import Node
 from model.structs.config_rpc import ConfigEntryQuery, ConfigEntryRequest, kind_of
@@ -65,6 +69,7 @@ class Agent:
     def __init__(self, config: Config, argv: list[str] | None = None) -> None:
         self.config = config
         self.argv = argv or []
+        self._files_read = reloading.signature(self.reload_files()) if config.auto_reload_config else frozenset()
         self.node_id = ""
         self._data = Path(config.data_dir) if config.data_dir and not config.dev else None
         self._lock: int | None = None
@@ -81,7 +86,10 @@ class Agent:
         self.cache: Cache
         self.events: Events
         self.watches: Watches
+        self.telemetry: TelemetryDriver
         self.security = Security()
+        self.encryption = Encryption(self)
+        self._certificate: AgentCertificate | None = None
         self.http: HttpServer
         self.dns: Any = None
 
@@ -94,8 +102,12 @@ class Agent:
             self.security.rules = rpc_rules(self.config)
             check_tls_for_checks(self.config)
             self.delegate = self._make_delegate()
+            if self.config.auto_encrypt.tls:
+                self._certificate = AgentCertificate(self.config, self.delegate.dialer, self.encryption.take)
+                await self._certificate.obtain()
             await self._start_delegate()
             self._build()
+            await self.telemetry.start()
             await self._open_ports()
         except StartError:
             await self.stop()
@@ -105,7 +117,7 @@ class Agent:
             raise StartError(str(error)) from None
         except (CorruptLog, RaftError, KeyringError, OSError) as error:
             await self.stop()
-            raise StartError(f"failed to start: {error}") from None
+            raise StartError(f"failed to start: {go_text(error)}") from None
         try:
             self.registrations.load()
         except (DefinitionError, JsonError) as error:
@@ -114,10 +126,14 @@ class Agent:
         self.local.start()
         self.watches.reload(self.config.watches)
         if self.config.auto_reload_config:
-            self._spawn(reloading.reload_on_changes(self.reload_files, self._reload_logged))
+            self._spawn(reloading.reload_on_changes(self.reload_files, self._files_read, self._reload_logged))
         if self._data is not None and self.config.server:
             self._spawn(self._note_alive(self._data))
         self._spawn(self.registrations.reap())
+        if self._certificate is not None:
+            self._spawn(self._certificate.keep(self.delegate, self.leafs))
+        if self.config.auto_encrypt.allow_tls:
+            self._spawn(follow_roots(self.leafs, self.encryption.take))
         self._join()
         if not self.config.disable_coordinates:
             delegate = self.delegate
@@ -148,7 +164,7 @@ class Agent:
         except BlockingIOError:
             raise StartError(f"data_dir {self._data} is in use by another agent") from None
         except OSError as error:
-            raise StartError(f"data_dir {self._data}: {error.strerror}") from None
+            raise StartError(f"data_dir {self._data}: {go_text(error)}") from None
         problem = lifecycle.offline_too_long(self._data, self.config.server_rejoin_age_max)
         if self.config.server and problem:
             raise StartError(problem)
@@ -267,13 +283,15 @@ class Agent:
         )
         commands = RemoteExec(self.delegate.call, config.node_name, config.datacenter, not config.disable_remote_exec)
         self.events.internal[remote_exec.EVENT] = lambda event: self._spawn(commands.handle(event.payload))
+        count_joined(len(self.delegate.members()))
         self.delegate.on_gossip(self._on_gossip)
         self.http = HttpServer(self)
         self.watches = Watches(self.http.ask)
+        self.telemetry = TelemetryDriver(config.telemetry, lambda metrics: agent_gauges(self, metrics))
 
     async def _open_ports(self) -> None:
         config = self.config
-        self._apply_limits(config, https_context(config))
+        self.apply_limits(config, https_context(config, self.encryption.given))
         doors = [("HTTP", address, config.ports.http, False) for address in config.http_addrs]
         doors += [("HTTPS", address, config.ports.https, True) for address in config.https_addrs]
         for what, address, port, secure in doors:
@@ -287,10 +305,11 @@ class Agent:
         if config.ports.dns >= 0:
             await self._start_dns()
 
-    def _apply_limits(self, config: Config, https: ssl.SSLContext | None) -> None:
+    def apply_limits(self, config: Config, https: ssl.SSLContext | None) -> None:
         """Let new connections have these limits and this certificate."""
         limits = config.limits
         self.security.handshake_timeout = limits.rpc_handshake_timeout
+        self.encryption.offer()
         self.delegate.limit(limits.rpc_max_conns_per_client, limits.rpc_client_timeout)
         self.http.apply(limits, https)
 
@@ -311,6 +330,7 @@ class Agent:
             failed.add_done_callback(lambda _: self._stop.set())
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._on_signal, number)
+        loop.add_signal_handler(signal.SIGUSR1, self.telemetry.dump)
         await self._stop.wait()
         code = 0
         if failed is not None and failed.done():
@@ -365,7 +385,7 @@ class Agent:
         if hasattr(self, "proxies"):
             self.proxies.close()
             self.cache.close()
-        names = ("watches", "http", "dns", "central", "local", "checks", "delegate")
+        names = ("watches", "telemetry", "http", "dns", "central", "local", "checks", "delegate")
         parts = [getattr(self, name, None) for name in names]
         for part in parts:  # What was never started is not there, or has nothing to stop.
             if part is None:
@@ -418,6 +438,7 @@ class Agent:
                 log.error("cannot write a configuration entry from the files: %s", error)
 
     def _on_gossip(self, event: GossipEvent) -> None:
+        count_gossip(event)
         if isinstance(event, UserEvent):
             self.events.gossiped(event)
 
@@ -440,8 +461,9 @@ class Agent:
         """Hand the new configuration to the parts that were told the old one (`before`)."""
         config = self.config
         self.security.rules = rules
-        self._apply_limits(config, https)
+        self.apply_limits(config, https)
         self.cache.limit = config.cache_limit
+        self.telemetry.reload(config.telemetry)
         self.watches.reload(config.watches)
         if isinstance(self.delegate, Server):
             self.delegate.take_snapshots(SnapshotTiming(*msgspec.structs.astuple(config.raft)))
@@ -454,16 +476,13 @@ class Agent:
 
 
 def _port_text(error: OSError, what: str, where: str) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"failed to start {what}: listen on {where}: address already in use"
-    if error.errno == errno.EACCES:
-        return f"failed to start {what}: listen on {where}: permission denied"
-    return f"failed to start {what} on {where}: {error.strerror or error}"
+    return f"failed to start {what}: listen on {where}: {system_text(error)}"
 
 
 async def run_agent(config: Config, warnings: list[str], argv: list[str]) -> int:
     """Start an agent, serve, stop; returns the exit code. Prints one line and returns 1 when it cannot start."""
     random.seed()
+    raise_open_files()
     agent = Agent(config, argv)
     for warning in warnings:
         log.warning("%s", warning)
@@ -473,5 +492,6 @@ async def run_agent(config: Config, warnings: list[str], argv: list[str]) -> int
         log.error("%s", error)
         print(f"==> {error}", flush=True)
         return 1
+    settle()
     log.info("Consul agent running!")
     return await agent.run()

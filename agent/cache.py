@@ -17,9 +17,14 @@ from agent.config.settings import RateLimit
 from agent.token_bucket import TokenBucket
 from model.codec import pack
 from model.errors import RpcError
+from model.metrics import METRICS
 from model.structs.base import Query
 
 log = logging.getLogger("lictor.agent.cache")
+
+_FETCHED = METRICS.counter("cache.fetch_success")
+_NOT_FETCHED = METRICS.counter("cache.fetch_error")
+_EVICTED = METRICS.counter("cache.evict_expired")
 
 MAX_ENTRIES = 4096
 """Entries that are kept; beyond, the one that was not asked for the longest goes."""
@@ -113,7 +118,9 @@ class Cache:
                     return Answer(entry.reply, True, age)
             try:
                 reply = await self._call(method, bare)
+                _FETCHED.add()
             except (RpcError, OSError):
+                _NOT_FETCHED.add()
                 if entry is None or limit is None or self._clock() - entry.heard > limit + wanted.stale_if_error:
                     raise
                 return Answer(entry.reply, True, self._clock() - entry.heard)
@@ -178,6 +185,7 @@ class Cache:
     def _add(self, key: bytes, method: str, args: Query) -> _Entry:
         while len(self._entries) >= MAX_ENTRIES:
             self._entries.pop(next(iter(self._entries))).close()
+            _EVICTED.add()
         entry = self._entries[key] = _Entry(method, args, self._clock())
         return entry
 
@@ -192,7 +200,9 @@ class Cache:
             began = self._clock()
             try:
                 reply = await self._call(entry.method, asked)
+                _FETCHED.add()
             except (RpcError, OSError) as error:
+                _NOT_FETCHED.add()
                 if entry.lost is None:
                     entry.lost = self._clock()
                 log.debug("cannot keep %s up: %s", entry.method, error)

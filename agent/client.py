@@ -15,7 +15,8 @@ from gossip.core import LAN, LOCAL, Member, MemberEvent, Status
 from gossip.driver import Event, Gossip, JoinError
 from gossip.options import PoolOptions
 from model.codec import Wire
-from model.errors import NO_PATH_TO_DATACENTER, NO_SERVERS, RATE_LIMITED, RpcError
+from model.errors import NO_SERVERS, RATE_LIMITED, RpcError
+from model.metrics import METRICS
 from model.structs.base import Query
 from model.structs.coordinate import CoordinateVector
 from model.structs.operator import SnapshotRequest, SnapshotResponse
@@ -26,6 +27,10 @@ from rpc.router import Router, may_repeat
 from rpc.security import Security
 
 log = logging.getLogger("lictor.client")
+
+_CALLS = METRICS.counter("client.rpc")
+_EXCEEDED = METRICS.counter("client.rpc.exceeded")
+_FAILED = METRICS.counter("client.rpc.failed")
 
 @dataclass
 class ClientConfig:
@@ -113,7 +118,9 @@ class Client:
 
     async def call(self, method: str, args: Wire) -> Any:
         """Ask a server; while there is no leader or a server is gone, ask again for a while. Raises RpcError."""
+        _CALLS.add()
         if self._bucket is not None and not self._bucket.take(time.monotonic()):
+            _EXCEEDED.add()
             raise RpcError(RATE_LIMITED)
         loop = asyncio.get_running_loop()
         hold = self.config.hold_timeout
@@ -130,6 +137,7 @@ class Client:
                     self.router.failed(address)
                 no_servers = isinstance(error, RpcError) and error.has(NO_SERVERS)
                 if loop.time() >= deadline or not may_repeat(error, is_read):
+                    _FAILED.add()
                     if isinstance(error, RpcError):
                         text = error.text if no_servers else f"rpc error making call: {error.text}"
                         raise RpcError(text) from None
@@ -140,8 +148,6 @@ class Client:
         self, request: SnapshotRequest, archive: IO[bytes]
     ) -> tuple[SnapshotResponse, IO[bytes]]:
         """Ask a server to save or restore the whole state. Raises RpcError."""
-        if request.datacenter.lower() != self.datacenter.lower():
-            raise RpcError(NO_PATH_TO_DATACENTER)
         address = self.router.pick(asyncio.get_running_loop().time())
         if address is None:
             raise RpcError(NO_SERVERS)

@@ -33,7 +33,9 @@ class Event(msgspec.Struct, frozen=True):
         body: dict[str, Any] = {"ID": self.id, "n": self.name, "v": self.version}
         optional = {"p": self.payload, "nf": self.node_filter, "sf": self.service_filter, "tf": self.tag_filter}
         body |= {key: value for key, value in optional.items() if value}
-        packed: bytes = msgpack.packb({key: body[key] for key in sorted(body)}, use_bin_type=True)
+        packed: bytes = msgpack.packb(
+            {key: body[key] for key in sorted(body)}, use_bin_type=True, unicode_errors="surrogateescape"
+        )
         return packed
 
     def shown(self) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from rpc.caller import Caller
 
 log = logging.getLogger("lictor.agent.leaf")
 
+MAX_HELD = 4096
+"""Certificates that are kept; anybody may ask for one under any name, and then the one that was made first goes."""
 RENEW_AT = 0.6
 """The share of a certificate's life after which it is renewed."""
 
@@ -49,22 +51,29 @@ class LeafCertificates:
     async def get(self, service: str, roots: IndexedCARoots | None = None) -> IssuedCert:
         """A certificate with its key; a new one when the old is old or the root has changed. Raises RpcError."""
         roots = roots or await self.roots()
-        async with self._locks.setdefault(service, asyncio.Lock()):
-            usable = self._usable(service, roots.active_root_id)
-            if usable is not None:
-                return usable
-            if not roots.trust_domain:
-                raise RpcError("cluster has no CA bootstrapped yet")
-            key = certificates.generate_key()
-            identity = ServiceIdentity(roots.trust_domain, "default", self._datacenter, service)
-            request = certificates.make_request(key, identity)
-            issued = await self._caller.call(
-                "ConnectCA.Sign", CASignRequest(csr=request, datacenter=self._datacenter)
-            )
-            assert isinstance(issued, IssuedCert)
-            complete = msgspec.structs.replace(issued, private_key_pem=certificates.key_pem(key))
-            self._held[service] = (complete, roots.active_root_id)
-            return complete
+        lock = self._locks.setdefault(service, asyncio.Lock())
+        try:
+            async with lock:
+                return self._usable(service, roots.active_root_id) or await self._make(service, roots)
+        finally:
+            if service not in self._held and not lock.locked():
+                self._locks.pop(service, None)
+
+    async def _make(self, service: str, roots: IndexedCARoots) -> IssuedCert:
+        if not roots.trust_domain:
+            raise RpcError("cluster has no CA bootstrapped yet")
+        key = certificates.generate_key()
+        identity = ServiceIdentity(roots.trust_domain, "default", self._datacenter, service)
+        request = certificates.make_request(key, identity)
+        issued = await self._caller.call("ConnectCA.Sign", CASignRequest(csr=request, datacenter=self._datacenter))
+        assert isinstance(issued, IssuedCert)
+        complete = msgspec.structs.replace(issued, private_key_pem=certificates.key_pem(key))
+        while len(self._held) >= MAX_HELD and service not in self._held:
+            oldest = next(iter(self._held))
+            del self._held[oldest]
+            self._locks.pop(oldest, None)
+        self._held[service] = (complete, roots.active_root_id)
+        return complete
 
     def held(self, service: str) -> IssuedCert | None:
         """The certificate that is at hand, whether or not it may still be used."""

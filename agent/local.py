@@ -7,9 +7,10 @@ The agent is the source of truth for its node. `difference` (pure) says what the
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -32,6 +33,8 @@ CONSUL_SERVICE = "consul"
 SERF_HEALTH = "serfHealth"
 SYNC_INTERVAL = 60.0
 RETRY_INTERVAL = 3.0
+AT_ONCE = 32
+"""Calls to the servers that are under way at the same time."""
 
 
 class Difference(NamedTuple):
@@ -53,11 +56,13 @@ def difference(
     remote_checks: list[HealthCheck],
     is_server: bool,
     chatty: Collection[str] = (),
+    agreed: "Agreed | None" = None,
 ) -> Difference:
     """Compare; on a server the `consul` service and on all nodes `serfHealth` are the leader's business.
 
-    Of the `chatty` checks a new output alone is no difference yet.
+    Of the `chatty` checks a new output alone is no difference yet. `agreed` spares looking at the same rows again.
     """
+    agreed = agreed or Agreed()
     held = {service.id: service for service in remote_services}
     held_checks = {check.check_id: check for check in remote_checks}
     same_node = remote_node is not None and (
@@ -66,13 +71,55 @@ def difference(
     )
     return Difference(
         node=not same_node,
-        register_services=[key for key, one in services.items() if not same_service(one, held.get(key))],
+        register_services=[key for key, one in services.items() if not agreed.service(one, held.get(key))],
         register_checks=[
-            key for key, one in checks.items() if not _same_check(one, held_checks.get(key), key in chatty)
+            key for key, one in checks.items() if not agreed.check(one, held_checks.get(key), key in chatty)
         ],
         deregister_services=[key for key in held if key not in services and not (is_server and key == CONSUL_SERVICE)],
         deregister_checks=[key for key in held_checks if key not in checks and key != SERF_HEALTH],
     )
+
+
+class Agreed:
+    """Remembers which rows were found to say the same: rows never change, so the very same two still do.
+
+    On a server the catalog's own rows are compared, so a change of one service costs no look at all the others.
+    """
+
+    def __init__(self) -> None:
+        self._services: dict[str, tuple[NodeService, NodeService]] = {}
+        self._checks: dict[str, tuple[HealthCheck, HealthCheck]] = {}
+
+    def service(self, mine: NodeService, theirs: NodeService | None) -> bool:
+        """As `same_service`."""
+        if theirs is None:
+            return False
+        known = self._services.get(mine.id)
+        if known is not None and known[0] is mine and known[1] is theirs:
+            return True
+        same = same_service(mine, theirs)
+        if same:
+            self._services[mine.id] = mine, theirs
+        return same
+
+    def check(self, mine: HealthCheck, theirs: HealthCheck | None, whatever_output: bool) -> bool:
+        """Whether the catalog's row says what the agent's does, the output apart if that does not matter now."""
+        if theirs is None:
+            return False
+        known = self._checks.get(mine.check_id)
+        if known is not None and known[0] is mine and known[1] is theirs:
+            return True
+        same = _same_check(mine, theirs, whatever_output)
+        if same and not whatever_output:
+            self._checks[mine.check_id] = mine, theirs
+        return same
+
+    def forget(self, services: Collection[str], checks: Collection[str]) -> None:
+        """Keep only what concerns these."""
+        if len(self._services) > len(services):
+            self._services = {key: pair for key, pair in self._services.items() if key in services}
+        if len(self._checks) > len(checks):
+            self._checks = {key: pair for key, pair in self._checks.items() if key in checks}
 
 
 def same_service(mine: NodeService, theirs: NodeService | None) -> bool:
@@ -111,10 +158,10 @@ class _Mending:
     def __init__(self) -> None:
         self._refused: RpcError | None = None
 
-    async def one(self, what: str, work: Awaitable[None]) -> bool:
+    async def one(self, what: str, work: Callable[[], Awaitable[None]]) -> bool:
         """Make a call; False when it was refused. Raises RpcError when there is nobody to ask."""
         try:
-            await work
+            await work()
         except RpcError as error:
             if error.has(NO_LEADER) or error.has(NO_SERVERS):
                 raise
@@ -145,6 +192,7 @@ class LocalState:
         self.persisted = Persisted(folder)
         self.output_interval = output_interval
         """Seconds, more or less, for which a check's new output may wait as long as its status is the same."""
+        self._agreed = Agreed()
         self._waiting_outputs: dict[str, asyncio.TimerHandle] = {}
         self.registered: dict[str, NodeService] = {}
         """The services as they were registered."""
@@ -317,41 +365,61 @@ class LocalState:
             checked.health_checks or [],
             self._is_server,
             self._waiting_outputs.keys(),
+            self._agreed,
         )
-        held = {one.id: one for one in listed.node_services.services or ()}
+        self._agreed.forget(self.services.keys(), self.checks.keys())
         mend = _Mending()
-        for service_id in todo.deregister_services:
-            await mend.one(f"service={service_id}", self._deregister(service_id=service_id))
-        for check_id in todo.deregister_checks:
-            await mend.one(f"check={check_id}", self._deregister(check_id=check_id))
+        gone = [
+            mend.one(f"service={one}", partial(self._deregister, service_id=one)) for one in todo.deregister_services
+        ]
+        await _together(gone)
+        gone = [mend.one(f"check={one}", partial(self._deregister, check_id=one)) for one in todo.deregister_checks]
+        await _together(gone)
         if todo.node and not todo.register_services and not todo.register_checks:
             await self._register(None, [], skip=False)
         update_node = todo.node
+        held_there = {one.id: one for one in listed.node_services.services or ()}
         to_tell: dict[str, list[HealthCheck]] = {}
         for check_id in todo.register_checks:
             if check_id in self.checks:
                 to_tell.setdefault(self.checks[check_id].service_id, []).append(self.checks[check_id])
+        calls: list[Coroutine[Any, Any, bool]] = []
         for service_id in todo.register_services:
             service = self.services.get(service_id)
             if service is None or self.held(service_id):
                 continue
-            if service_id in held and service.enable_tag_override:
-                service = msgspec.structs.replace(service, tags=held[service_id].tags)
+            held = held_there.get(service_id)
+            if held is not None and service.enable_tag_override:
+                service = msgspec.structs.replace(service, tags=held.tags)
                 self.services[service_id] = service
             checks = to_tell.pop(service_id, [])
-            work = self._register(service, checks, skip=not update_node)
-            if await mend.one(f"service={service_id}", work):
-                update_node = False
-                log.info("Synced service: service=%s", service_id)
+            call = mend.one(
+                f"service={service_id}", partial(self._register_service, service, checks, skip=not update_node)
+            )
+            if update_node:  # The node first; the others need it.
+                update_node = not await call
+            else:
+                calls.append(call)
+        await _together(calls)
         for service_id, checks in to_tell.items():
             for check in checks:
                 if self.held(service_id) or check.check_id not in self.checks:
                     continue
-                work = self._register(None, [check], skip=not update_node)
-                if await mend.one(f"check={check.check_id}", work):
-                    update_node = False
-                    log.debug("Synced check: check=%s", check.check_id)
+                call = mend.one(f"check={check.check_id}", partial(self._register_check, check, skip=not update_node))
+                if update_node:
+                    update_node = not await call
+                else:
+                    calls.append(call)
+        await _together(calls)
         mend.finish()
+
+    async def _register_service(self, service: NodeService, checks: list[HealthCheck], skip: bool) -> None:
+        await self._register(service, checks, skip)
+        log.info("Synced service: service=%s", service.id)
+
+    async def _register_check(self, check: HealthCheck, skip: bool) -> None:
+        await self._register(None, [check], skip)
+        log.debug("Synced check: check=%s", check.check_id)
 
     async def _register(self, service: NodeService | None, checks: list[HealthCheck], skip: bool) -> None:
         node = self.node
@@ -375,3 +443,20 @@ class LocalState:
             datacenter=self.node.datacenter, node=self.node.node, service_id=service_id, check_id=check_id
         )
         await self._caller.call("Catalog.Deregister", request)
+
+
+async def _together(calls: list[Coroutine[Any, Any, bool]]) -> None:
+    """Make calls, some at a time, so that they share the flushes of the servers' logs; `calls` is empty afterwards.
+
+    Raises what the first of them raised that failed, once those under way with it have ended.
+    """
+    try:
+        while calls:
+            some, calls[:AT_ONCE] = calls[:AT_ONCE], []
+            for outcome in await asyncio.gather(*some, return_exceptions=True):
+                if isinstance(outcome, BaseException):
+                    raise outcome
+    finally:
+        for call in calls:
+            call.close()  # Never begun.
+        calls.clear()

@@ -10,8 +10,8 @@ import json
 import logging
 import sys
 import time
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 
 from agent.config.settings import LogFile
 from agent.log_files import handlers_of
@@ -30,6 +30,8 @@ def _text(record: logging.LogRecord) -> str:
     text = record.getMessage().translate(_ONE_LINE).encode("utf-8", "backslashreplace").decode("utf-8")
     if len(text) > MAX_TEXT:
         text = f"{text[:MAX_TEXT]}... ({len(text) - MAX_TEXT} more characters)"
+    if left_out := getattr(record, "left_out", 0):
+        text += f" ({left_out} more like this were left out)"
     return f"internal error: {text}" if record.exc_info else text
 
 
@@ -45,6 +47,37 @@ class InternalErrors(logging.Filter):
         if record.exc_info:
             self.count += 1
         return True
+
+
+class Floods(logging.Filter):
+    """Leaves out what is said too often, so that nobody can fill the disk: so many records of one kind in a while.
+
+    A kind is the text before its arguments are filled in. The first record of the next while says how many were left
+    out.
+    """
+
+    def __init__(self, most: int = 1000, seconds: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._most = most
+        self._seconds = seconds
+        self._clock = clock
+        self._since = 0.0
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._left_out: Counter[tuple[str, str]] = Counter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is to be written."""
+        now = self._clock()
+        if now - self._since >= self._seconds:
+            self._since = now
+            self._left_out = Counter({key: count - self._most for key, count in self._counts.items()})
+            self._counts.clear()
+        key = (record.name, str(record.msg))
+        self._counts[key] += 1
+        left_out = self._left_out.pop(key, 0)
+        if left_out > 0:
+            record.left_out = left_out
+        return self._counts[key] <= self._most
 
 
 internal_errors = InternalErrors()
@@ -106,6 +139,8 @@ def set_up(level: str, as_json: bool = False, where: LogFile = LogFile()) -> Non
         loop.addHandler(handler)
     # At the first handler only: a filter at a logger does not see what loggers below it say.
     handlers[0].addFilter(internal_errors)
+    for handler in handlers:
+        handler.addFilter(Floods())
     set_level(level)
 
 

@@ -3,8 +3,13 @@
 Below the data directory: `services/`, `checks/` (definitions and rows), `checks/state/` (what TTL checks were told,
 and until when that holds). A file's name is the hash of the ID, so any ID is fit for one. Files appear whole or not at
 all; damaged ones are reported and left out.
+
+A file is flushed to the disk before it takes its place, which may take the disk long. Within `deferred` that waits for
+`durable`, where a thread flushes what several requests have written.
 """
 
+import asyncio
+import contextlib
 import hashlib
 import logging
 import os
@@ -31,11 +36,91 @@ class CheckState(NamedTuple):
     left: float
 
 
+class _Batch:
+    """Files that are written but not flushed: descriptor, temporary name, final name. `done` once they are in place."""
+
+    def __init__(self) -> None:
+        self.files: list[tuple[int, str, str]] = []
+        self.done: asyncio.Future[None] | None = None
+
+
 class Persisted:
     """The files of one agent; without a folder nothing is kept."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
+        self._made: set[Kind] = set()
+        """The folders that are known to be there."""
+        self._written: dict[str, bytes] = {}
+        """By path, the hash of what was written there last."""
+        self._deferring = False
+        self._batch = _Batch()
+        self._under_way: _Batch | None = None
+        self._newest: dict[str, str] = {}
+        """By path, the temporary file that is to take its place."""
+        self._flusher: asyncio.Task[None] | None = None
+        self._count = 0
+
+    @contextlib.contextmanager
+    def deferred(self) -> Iterator[None]:
+        """What is written within (one turn of the event loop) is there only once `durable` returns."""
+        self._deferring = True
+        try:
+            yield
+        finally:
+            self._deferring = False
+
+    async def durable(self) -> None:
+        """Return once all that was written is on the disk and in place. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        if self._batch.files:
+            if self._batch.done is None:
+                self._batch.done = loop.create_future()
+            if self._flusher is None:
+                self._flusher = loop.create_task(self._flush())
+        for batch in (self._under_way, self._batch):
+            if batch is not None and batch.done is not None:
+                await asyncio.shield(batch.done)
+
+    async def _flush(self) -> None:
+        """Put one batch after another in place; what comes while one is flushed goes into the next."""
+        try:
+            while self._batch.files:
+                batch, self._batch = self._batch, _Batch()
+                self._under_way = batch
+                done = batch.done = batch.done or asyncio.get_running_loop().create_future()
+                failed: OSError | None = None
+                try:
+                    await asyncio.to_thread(_sync_all, batch.files)
+                except OSError as error:
+                    failed = error
+                for _, temporary, target in batch.files:
+                    try:
+                        self._place(temporary, target, failed is None)
+                    except OSError as error:
+                        failed = error
+                self._under_way = None
+                if failed is None:
+                    done.set_result(None)
+                else:
+                    log.error("cannot keep registrations: %s", failed)
+                    done.set_exception(failed)
+                    done.exception()  # Said above, even if nobody waits.
+        finally:
+            self._flusher = None
+
+    def _place(self, temporary: str, target: str, flushed: bool) -> None:
+        """Give a file its name, unless something newer was written or the thing was forgotten meanwhile."""
+        newest = self._newest.get(target) == temporary
+        if newest:
+            del self._newest[target]
+        if newest and flushed:
+            os.rename(temporary, target)
+            return
+        if newest:
+            self._written.pop(target, None)
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
 
     def write_service(self, service: NodeService) -> None:
         """Keep a service. Raises OSError."""
@@ -56,6 +141,8 @@ class Persisted:
         """Forget something; what is not there is no error."""
         path = self._path(kind, identifier)
         if path is not None:
+            self._written.pop(str(path), None)
+            self._newest.pop(str(path), None)
             path.unlink(missing_ok=True)
 
     def services(self) -> list[NodeService]:
@@ -128,11 +215,46 @@ class Persisted:
         path = self._path(kind, identifier)
         if path is None:
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        with temporary.open("wb") as file:
-            file.write(data)
+        target = str(path)
+        written = hashlib.sha256(data).digest()
+        if durable and self._written.get(target) == written and (target in self._newest or os.path.exists(target)):
+            return  # A client that registers the same again and again costs the disk nothing.
+        if kind not in self._made:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._made.add(kind)
+        self._count += 1
+        temporary = f"{target}.{self._count}.tmp"
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        self._newest.pop(target, None)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            if durable and self._deferring:
+                self._batch.files.append((descriptor, temporary, target))
+                self._newest[target] = temporary
+                self._written[target] = written
+                return
             if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        temporary.replace(path)
+                os.fsync(descriptor)
+        except OSError:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        os.rename(temporary, target)
+        if durable:
+            self._written[target] = written
+
+
+def _sync_all(files: list[tuple[int, str, str]]) -> None:
+    """Flush files and close them. Raises OSError, when all are closed."""
+    failed: OSError | None = None
+    for descriptor, _, _ in files:
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            failed = error
+        finally:
+            os.close(descriptor)
+    if failed is not None:
+        raise failed

@@ -44,8 +44,8 @@ async def reload(agent: "Agent") -> str:
     before = agent.config
     config = taken_over(before, fresh)
     try:
-        rules = rpc_rules(config)
-        https = https_context(config) if config.ports.https > 0 else None
+        rules = rpc_rules(config, agent.encryption.given)
+        https = https_context(config, agent.encryption.given)
         check_tls_for_checks(config)
     except ConfigError as error:
         return str(error)
@@ -95,10 +95,13 @@ def _children(path: str) -> list[Path]:
 
 
 async def reload_on_changes(
-    paths: Callable[[], list[str]], act: Callable[[], Awaitable[None]], interval: float = LOOK
+    paths: Callable[[], list[str]], known: Signature, act: Callable[[], Awaitable[None]], interval: float = LOOK
 ) -> None:
-    """Look at files for ever; `act` whenever they have changed and then been still for an interval (seconds)."""
-    acted = last = await asyncio.to_thread(signature, paths())
+    """Look at files for ever; `act` whenever they have changed and then been still for an interval (seconds).
+
+    `known` is what they were when they were read.
+    """
+    acted = last = known
     while True:
         await asyncio.sleep(interval)
         now = await asyncio.to_thread(signature, paths())

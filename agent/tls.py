@@ -3,10 +3,15 @@
 import logging
 import ssl
 from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
 
 from agent.authorities import AuthorityError, trust
-from agent.config.settings import Config, ConfigError, TlsInterface, TlsSettings
+from agent.config.settings import Config, ConfigError, TlsInterface
 from agent.config.tls import CIPHERS
+from connect_proxy.identity import load_from_memory
+from model.goerrors import go_text
 from rpc.security import Rules
 
 log = logging.getLogger("lictor.agent")
@@ -19,7 +24,20 @@ _VERSIONS = {
 }
 
 
-def https_context(config: Config) -> ssl.SSLContext | None:
+class Given(NamedTuple):
+    """What `auto_encrypt` gives: a client agent's certificate and key, authorities beside those of the files (PEM all),
+    and whether servers' names are to be verified. On servers only the authorities."""
+
+    certificate: str = ""
+    key: str = ""
+    roots: str = ""
+    verify_server_hostname: bool = False
+
+
+NOTHING = Given()
+
+
+def https_context(config: Config, given: Given = NOTHING) -> ssl.SSLContext | None:
     """What the HTTPS listeners show and demand; None without a port for them, or without a certificate.
 
     As Consul, an agent starts with the port alone: the certificate may come with a reload. Raises ConfigError that
@@ -28,27 +46,36 @@ def https_context(config: Config) -> ssl.SSLContext | None:
     settings = config.tls.https
     if config.ports.https <= 0:
         return None
-    if not settings.cert_file:
+    if not settings.cert_file and not given.certificate:
         log.warning("ports.https: nobody can connect before tls.https.cert_file and tls.https.key_file are set")
         return None
-    context = _accepting("tls.https.", settings)
+    context = _accepting("tls.https.", settings, given)
     context.set_alpn_protocols(["http/1.1"])
     return context
 
 
-def rpc_rules(config: Config) -> Rules:
+def rpc_rules(config: Config, given: Given = NOTHING) -> Rules:
     """Who is let in at the servers' port and how others are dialled. Raises ConfigError that names the key."""
     tls = config.tls
     settings = tls.internal_rpc
     where = "tls.internal_rpc."
-    accept = _accepting(where, settings) if settings.cert_file else None
+    accept = _accepting(where, settings, given) if settings.cert_file else None
+    insecure = None
+    if config.auto_encrypt.allow_tls:
+        if accept is None:
+            raise ConfigError(f"auto_encrypt.allow_tls: clients trust this server by {where}cert_file and key_file")
+        insecure = _accepting(where, msgspec.structs.replace(settings, verify_incoming=False), NOTHING)
+    waiting = config.auto_encrypt.tls and not given.certificate  # Nothing is dialled before there is one.
+    verify_name = tls.verify_server_hostname or given.verify_server_hostname
     if settings.verify_incoming and config.server and accept is None:
         raise ConfigError(f"{where}verify_incoming: a server that demands TLS needs cert_file and key_file")
+    outgoing = settings.verify_outgoing or given.certificate
     return Rules(
         accept=accept,
-        dial=_dialling(where, tls) if settings.verify_outgoing else None,
+        insecure=insecure,
+        dial=_dialling(where, settings, given, verify_name) if outgoing and not waiting else None,
         verify_incoming=settings.verify_incoming,
-        verify_server_hostname=tls.verify_server_hostname,
+        verify_server_hostname=verify_name,
         server_name=f"server.{config.datacenter}.{config.domain.rstrip('.')}",
     )
 
@@ -62,23 +89,44 @@ def check_tls_for_checks(config: Config) -> None:
             _trust("tls.internal_rpc.", "", context, config.tls.internal_rpc)
 
 
-def _accepting(where: str, settings: TlsInterface) -> ssl.SSLContext:
+def first_context(config: Config) -> ssl.SSLContext:
+    """With which a client agent asks for its certificate: as careful as its own files allow. Raises ConfigError."""
+    settings = config.tls.internal_rpc
+    if settings.ca_file or settings.ca_path:
+        where = "tls.internal_rpc."
+        plain = msgspec.structs.replace(settings, cert_file="", key_file="")
+        return _dialling(where, plain, NOTHING, config.tls.verify_server_hostname)
+    log.warning("auto_encrypt.tls: without tls.internal_rpc.ca_file anybody could pose as a server")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def manual_roots(config: Config) -> tuple[str, ...]:
+    """The authorities of the files, as PEM, for those who have none yet."""
+    settings = config.tls.internal_rpc
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trust(context, settings.ca_file, settings.ca_path)
+    return tuple(ssl.DER_cert_to_PEM_cert(found) for found in context.get_ca_certs(binary_form=True))
+
+
+def _accepting(where: str, settings: TlsInterface, given: Given) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _limit(where, context, settings)
-    _show_certificate(where, context, settings)
+    _show_certificate(where, context, settings, given)
     if settings.verify_incoming:
-        _trust(where, "verify_incoming", context, settings)
+        _trust(where, "verify_incoming", context, settings, given)
         context.verify_mode = ssl.CERT_REQUIRED
     return context
 
 
-def _dialling(where: str, tls: TlsSettings) -> ssl.SSLContext:
-    settings = tls.internal_rpc
+def _dialling(where: str, settings: TlsInterface, given: Given, verify_name: bool) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     _limit(where, context, settings)
-    _show_certificate(where, context, settings)
-    _trust(where, "verify_outgoing", context, settings)
-    context.check_hostname = tls.verify_server_hostname
+    _show_certificate(where, context, settings, given)
+    _trust(where, "verify_outgoing", context, settings, given)
+    context.check_hostname = verify_name
     context.hostname_checks_common_name = False
     return context
 
@@ -96,8 +144,10 @@ def _limit(where: str, context: ssl.SSLContext, settings: TlsInterface) -> None:
             raise ConfigError(f"{where}tls_cipher_suites: this build of OpenSSL has none of {names}") from None
 
 
-def _show_certificate(where: str, context: ssl.SSLContext, settings: TlsInterface) -> None:
+def _show_certificate(where: str, context: ssl.SSLContext, settings: TlsInterface, given: Given = NOTHING) -> None:
     if not settings.cert_file:
+        if given.certificate:
+            load_from_memory(context, given.certificate, given.key)
         return
     for key, path in (("cert_file", settings.cert_file), ("key_file", settings.key_file)):
         _readable(f"{where}{key}", path)
@@ -115,9 +165,11 @@ def _no_password() -> str:
     raise ValueError("the key is encrypted")
 
 
-def _trust(where: str, why: str, context: ssl.SSLContext, settings: TlsInterface) -> None:
+def _trust(where: str, why: str, context: ssl.SSLContext, settings: TlsInterface, given: Given = NOTHING) -> None:
     """Trust the authorities of `ca_file` and of every file in `ca_path`."""
-    if not settings.ca_file and not settings.ca_path:
+    if given.roots:
+        context.load_verify_locations(cadata=given.roots)
+    elif not settings.ca_file and not settings.ca_path:
         raise ConfigError(f"{where}{why}: there is no CA to verify against: set {where}ca_file or {where}ca_path")
     try:
         trust(context, settings.ca_file, settings.ca_path)
@@ -130,4 +182,4 @@ def _readable(key: str, path: str) -> None:
         with Path(path).open("rb"):
             pass
     except OSError as error:
-        raise ConfigError(f"{key}: {path}: {error.strerror}") from None
+        raise ConfigError(f"{key}: {go_text(error)}") from None

@@ -10,7 +10,7 @@ import uvloop
 
 from benchmarks.measure import print_table
 
-NAMES = ("answers", "consensus", "failover", "storage")
+NAMES = ("answers", "consensus", "failover", "gossip", "http", "storage", "watchers")
 """Modules of this package with a coroutine `run(full: bool) -> list[Figure]`."""
 
 

@@ -14,6 +14,7 @@ class Figure(NamedTuple):
     """One line of a table.
 
     `other` is the counterpart's figure in the same unit and run, `goal` what we want in words; either may be missing.
+    `elsewhere` is what Consul 1.14 was measured at on a machine like ours, by others and at another time.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Figure(NamedTuple):
     other: float | None = None
     counterpart: str = ""
     goal: str = ""
+    elsewhere: float | None = None
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
@@ -31,6 +33,14 @@ def cpu_seconds(pids: Iterable[int]) -> float:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         total += int(fields[11]) + int(fields[12])
     return total / TICKS
+
+
+def precise_cpu_seconds(pid: int) -> float:
+    """Time that the threads of a process have been running so far, to the nanosecond."""
+    total = 0
+    for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        total += int(path.read_text().split()[0])
+    return total / 1e9
 
 
 def resident_bytes(pid: int) -> int:
@@ -76,18 +86,28 @@ def _is_free(port: int) -> bool:
 
 
 def print_table(figures: Sequence[Figure]) -> None:
-    """Figure, counterpart, ratio and goal, a line each."""
+    """Figure, counterpart, ratio and goal, a line each; and Consul's figure where some line has one."""
     if not figures:
         return
     width = max(len(figure.name) for figure in figures)
-    print(f"{'figure':<{width}}  {'lictor':>16}  {'counterpart':>24}  {'ratio':>6}  goal")
+    elsewhere = any(figure.elsewhere is not None for figure in figures)
+    consul = f"{'Consul, elsewhere':>18}  {'ratio':>6}  " if elsewhere else ""
+    print(f"{'figure':<{width}}  {'lictor':>16}  {consul}{'counterpart':>24}  {'ratio':>6}  goal")
     for figure in figures:
-        value = f"{figure.value:,.{_digits(figure.value)}f} {figure.unit}"
-        other, ratio = "", ""
-        if figure.other is not None:
-            other = f"{figure.other:,.{_digits(figure.other)}f} {figure.counterpart}".strip()
-            ratio = f"{figure.value / figure.other:.2f}" if figure.other else ""
-        print(f"{figure.name:<{width}}  {value:>16}  {other:>24}  {ratio:>6}  {figure.goal}".rstrip(), flush=True)
+        consul = f"{_shown(figure.elsewhere):>18}  {_ratio(figure.value, figure.elsewhere):>6}  " if elsewhere else ""
+        other = f"{_shown(figure.other)} {figure.counterpart}".strip()
+        ratio = _ratio(figure.value, figure.other)
+        value = f"{_shown(figure.value)} {figure.unit}"
+        line = f"{figure.name:<{width}}  {value:>16}  {consul}{other:>24}  {ratio:>6}  {figure.goal}"
+        print(line.rstrip(), flush=True)
+
+
+def _shown(value: float | None) -> str:
+    return "" if value is None else f"{value:,.{_digits(value)}f}"
+
+
+def _ratio(value: float, other: float | None) -> str:
+    return f"{value / other:.2f}" if other else ""
 
 
 def _digits(value: float) -> int:

@@ -13,13 +13,18 @@ def _load(context: ssl.SSLContext, leaf: Leaf, roots: list[str]) -> ssl.SSLConte
     context.check_hostname = False  # Identities are SPIFFE IDs, which the caller compares.
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(cadata="".join(roots))
+    load_from_memory(context, leaf.certificate, leaf.private_key)
+    return context
+
+
+def load_from_memory(context: ssl.SSLContext, certificate: str, private_key: str) -> None:
+    """Let a context show a certificate that is in no file; both are PEM."""
     descriptor = os.memfd_create("leaf", os.MFD_CLOEXEC)
     try:
-        os.write(descriptor, (leaf.certificate + leaf.private_key).encode())
+        os.write(descriptor, (certificate + private_key).encode())
         context.load_cert_chain(f"/proc/self/fd/{descriptor}")
     finally:
         os.close(descriptor)
-    return context
 
 
 def server_context(leaf: Leaf, roots: list[str]) -> ssl.SSLContext:

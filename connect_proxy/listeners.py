@@ -11,6 +11,7 @@ from connect_proxy import identity
 from connect_proxy.balance import RoundRobin
 from connect_proxy.relay import Half
 from mesh.proxy_state import Endpoint, ProxyState, Upstream, may_connect
+from model.goerrors import system_text
 
 log = logging.getLogger("lictor.connect.proxy")
 
@@ -263,7 +264,7 @@ class Listeners:
             try:
                 await listener.open(*key)
             except OSError as error:
-                log.error("upstream %s: cannot listen on %s:%d: %s", upstream.name, *key, error.strerror or error)
+                log.error("upstream %s: cannot listen on %s:%d: %s", upstream.name, *key, system_text(error))
                 continue
             log.info("listening for upstream %s on %s:%d", upstream.name, *key)
             self.upstreams[key] = listener

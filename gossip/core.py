@@ -133,7 +133,7 @@ class Core:
         """Go on from the clocks of an earlier life; older events and queries are old news."""
         self.serf.witness(intent)
         self.queries.witness(query)
-        self.events.clock = max(self.events.clock, event + 1)
+        self.events.clock = wire.witnessed(self.events.clock, event)
         self.events.minimum = max(self.events.minimum, event + 1 if event else 0)
         self.queries.minimum = max(self.queries.minimum, query + 1 if query else 0)
 
@@ -162,7 +162,7 @@ class Core:
     # Time
 
     def tick(self, now: float) -> None:
-        """Do what is due. Call it often: every 20 to 50 ms."""
+        """Do what is due. Call it often: four times in each gossip interval, and at least every 100 ms."""
         self.pool.now = now
         self.prober.tick()
         self.table.tick()
@@ -242,7 +242,7 @@ class Core:
         kind = body[0]
         if kind in (wire.LEAVE_INTENT, wire.JOIN_INTENT):
             fields = wire.unpack(body[1:])
-            name, ltime = wire.text(fields, "Node"), wire.number(fields, "LTime")
+            name, ltime = wire.text(fields, "Node"), wire.ltime(fields)
             if self.serf.intent(kind, name, ltime, bool(fields.get("Prune"))):
                 self.pool.intents.add(body)
         elif kind == wire.USER_EVENT:

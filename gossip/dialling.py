@@ -1,8 +1,9 @@
 """Where members are: `host`, `host:port`, `[ipv6]:port`, each also behind `NAME/`."""
 
 import asyncio
-import os
 import socket
+
+from model.goerrors import dial_text, lookup_text, shown_address
 
 MOST_BYTES_READ = 65536
 
@@ -25,12 +26,10 @@ def _is_port(text: str) -> bool:
 
 def reason(error: Exception, address: tuple[str, int]) -> str:
     """Why an exchange with a member failed, in Go's words where the network is the reason."""
-    if isinstance(error, TimeoutError):
-        return f"dial tcp {address[0]}:{address[1]}: i/o timeout"
     if isinstance(error, asyncio.IncompleteReadError):
         return "EOF"
-    if isinstance(error, OSError) and error.errno:
-        return f"dial tcp {address[0]}:{address[1]}: connect: {os.strerror(error.errno).lower()}"
+    if isinstance(error, OSError):
+        return dial_text("tcp", shown_address(*address), error)
     return str(error) or type(error).__name__
 
 
@@ -42,6 +41,5 @@ async def resolve(text: str, port: int) -> list[tuple[str, int]]:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (UnicodeError, socket.gaierror) as error:
-        known = isinstance(error, socket.gaierror) and error.errno != socket.EAI_NONAME
-        raise OSError(f"lookup {host}: {error.strerror if known else 'no such host'}") from None  # type: ignore[union-attr]
+        raise OSError(lookup_text(host, error)) from None
     return list(dict.fromkeys((str(info[4][0]), int(info[4][1])) for info in found))

@@ -39,7 +39,8 @@ from gossip.streams import OuterError, StreamMessage, StreamReader, error_messag
 from gossip.wire import GossipError
 from rpc.streams import send
 
-TICK = 0.025
+LEAST_TICK, MOST_TICK = 0.025, 0.1
+"""Seconds between looks at the clock: a quarter of the pool's gossip interval, within these bounds."""
 MAX_STREAMS = 128
 SNAPSHOT_INTERVAL = 0.5
 
@@ -82,6 +83,7 @@ class Gossip:
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: dict[int, asyncio.Event] = {}
         self._streams = 0
+        self._tick_seconds = min(MOST_TICK, max(LEAST_TICK, settings.timing.gossip_interval / 4))
         self._remembered = Remembered()
         self._snapshot_dirty = False
         self._next_snapshot = 0.0
@@ -161,7 +163,7 @@ class Gossip:
             await asyncio.sleep(0.02)
 
     def _schedule(self) -> None:
-        self._ticker = asyncio.get_running_loop().call_later(TICK, self._tick)
+        self._ticker = asyncio.get_running_loop().call_later(self._tick_seconds, self._tick)
 
     def _tick(self) -> None:
         self._schedule()

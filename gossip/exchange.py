@@ -10,6 +10,7 @@ from gossip.queries import Queries
 from gossip.serf import Serf
 from gossip.table import Table
 from gossip.user_events import UserEvents
+from gossip.versions import Spoken, problem_among
 from gossip.wire import GossipError
 
 
@@ -66,6 +67,12 @@ class Exchange:
     def merge(self, nodes: list[dict[str, Any]], user: bytes, join: bool, ignore_old: bool) -> None:
         """Take in another member's state. Raises GossipError when it is malformed or this pool is not its own."""
         claims = [(Alive.decode(fields, "Name"), wire.number(fields, "State", 4)) for fields in nodes]
+        held = [Spoken(node.name, node.versions, node.state is State.ALIVE) for node in self._pool.nodes.values()]
+        problem = problem_among(
+            [*held, *(Spoken(one.name, one.versions, state == State.ALIVE) for one, state in claims)]
+        )
+        if problem:
+            raise GossipError(problem)
         if join:
             for claim, state in claims:
                 known = state == State.LEFT or claim.name == self._pool.name
@@ -92,20 +99,20 @@ class Exchange:
         groups = fields.get("Events") or []
         if not isinstance(left, list) or not isinstance(times, dict) or not isinstance(groups, list):
             raise GossipError("the user state of a push/pull is malformed")
-        self._serf.witness(max(0, wire.number(fields, "LTime") - 1))
-        self._queries.witness(max(0, wire.number(fields, "QueryLTime") - 1))
-        event_time = wire.number(fields, "EventLTime")
+        self._serf.witness(max(0, wire.ltime(fields) - 1))
+        self._queries.witness(max(0, wire.ltime(fields, "QueryLTime") - 1))
+        event_time = wire.ltime(fields, "EventLTime")
         gone = {name for name in left if isinstance(name, str)}
         for name, ltime in times.items():
-            if isinstance(name, str) and isinstance(ltime, int) and 0 <= ltime < 1 << 64:
+            if isinstance(name, str) and isinstance(ltime, int) and 0 <= ltime < wire.MOST_LTIME:
                 if name in gone:
                     self._serf.intent(wire.LEAVE_INTENT, name, ltime + 1)
                 else:
                     self._serf.intent(wire.JOIN_INTENT, name, ltime)
         events = self._events
-        if ignore_old and event_time > events.minimum:
+        if ignore_old and events.minimum < event_time < wire.MOST_WITNESSED:
             events.minimum = event_time
-        events.clock = max(events.clock, event_time)
+        events.clock = wire.witnessed(events.clock, event_time - 1)
         self._merge_events(groups)
 
     def _merge_events(self, groups: list[Any]) -> None:
@@ -114,4 +121,4 @@ class Exchange:
             for event in entries if isinstance(entries, list) else ():
                 if isinstance(event, dict):
                     name, payload = wire.text(event, "Name"), wire.raw(event, "Payload")
-                    self._events.heard(UserEvent(name, payload, wire.number(group, "LTime"), False))
+                    self._events.heard(UserEvent(name, payload, wire.ltime(group), False))

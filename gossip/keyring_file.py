@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gossip.key_answers import decoded, encoded
 from gossip.keyring import KeyringError, check_key
+from model.goerrors import go_text
 
 MOST_BYTES = 1 << 20
 
@@ -16,7 +17,7 @@ def load(path: Path) -> list[bytes]:
         with path.open("rb") as file:
             texts = json.loads(file.read(MOST_BYTES))
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no JSON"
+        reason = go_text(error) if isinstance(error, OSError) else "it is no JSON"
         raise KeyringError(f"cannot read the keyring {path}: {reason}") from None
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise KeyringError(f"cannot read the keyring {path}: it is no list of texts")

@@ -2,13 +2,14 @@
 
 import ipaddress
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gossip import keyring_file
 from gossip.envelope import Envelope
 from gossip.interface import LAN, Member, Settings, Timing
 from gossip.keyring import Keyring
+from model.goerrors import go_text
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -34,7 +35,7 @@ class PoolOptions:
     advertise: str = ""
     timing: Timing = LAN
     allowed: tuple[Network, ...] = ()
-    key: bytes = b""
+    key: bytes = field(default=b"", repr=False)
     keyring_file: Path | None = None
     verify_incoming: bool = True
     verify_outgoing: bool = True
@@ -84,7 +85,7 @@ class PoolOptions:
             try:
                 keyring_file.save(file, ring.keys)
             except OSError as error:
-                raise OSError(f"cannot write the keyring {file}: {error.strerror}") from None
+                raise OSError(f"cannot write the keyring: {go_text(error)}") from None
         return ring
 
     def _save(self, keys: list[bytes]) -> str:
@@ -93,5 +94,5 @@ class PoolOptions:
         try:
             keyring_file.save(self.keyring_file, keys)
         except OSError as error:
-            return f"Failed to write keyring file: {error.strerror}"
+            return f"Failed to write keyring file: {go_text(error)}"
         return ""

@@ -52,8 +52,7 @@ class Queries:
 
     def witness(self, ltime: int) -> None:
         """Somebody's clock is at this."""
-        if ltime >= self.clock:
-            self.clock = ltime + 1
+        self.clock = wire.witnessed(self.clock, ltime)
 
     def tick(self) -> None:
         """Forget what nobody waits for any more."""
@@ -96,7 +95,7 @@ class Queries:
     def on_answer(self, fields: dict[str, Any]) -> None:
         """An answer to a query arrived. Raises GossipError when it is malformed."""
         query = self._running.get(wire.number(fields, "ID", 1 << 32))
-        if query is None or wire.number(fields, "LTime") != query.ltime:
+        if query is None or wire.ltime(fields) != query.ltime:
             return
         sender = wire.text(fields, "From")
         if wire.number(fields, "Flags", 1 << 32) & ACK:
@@ -110,7 +109,7 @@ class Queries:
     def on_query(self, body: bytes) -> bool:
         """Take in a query; returns whether it was for this member. Raises GossipError when it is malformed."""
         pool, fields = self._pool, wire.unpack(body[1:])
-        ltime, number = wire.number(fields, "LTime"), wire.number(fields, "ID", 1 << 32)
+        ltime, number = wire.ltime(fields), wire.number(fields, "ID", 1 << 32)
         flags = wire.number(fields, "Flags", 1 << 32)
         filters = fields.get("Filters") or []
         if not isinstance(filters, list):
@@ -119,7 +118,7 @@ class Queries:
         if ltime < self.minimum or (self.clock > QUERY_BUFFER and ltime < self.clock - QUERY_BUFFER):
             return False
         seen = self._seen.setdefault(ltime, set())
-        if number in seen:
+        if number in seen or len(seen) >= QUERY_BUFFER:
             return False
         seen.add(number)
         if len(self._seen) > QUERY_BUFFER:
@@ -159,7 +158,7 @@ class Queries:
             "Flags": flags,
             "From": pool.name,
             "ID": wire.number(query, "ID", 1 << 32),
-            "LTime": wire.number(query, "LTime"),
+            "LTime": wire.ltime(query),
             "Payload": payload,
         }
         if wire.text(query, "SourceNode") == pool.name:
@@ -215,7 +214,6 @@ def passes(rule: bytes, name: str, tags: dict[str, str]) -> bool:
     except (GossipError, RegexpError):
         return False
     return False
-
 
 
 def conflict_answer(member: Member, address: bytes) -> bytes:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from gossip.interface import Member, Status
 from gossip.queries import host_port
+from gossip.wire import MOST_WITNESSED
 
 MOST_BYTES = 2 << 20
 MAX_MEMBERS = 65536
@@ -39,7 +40,7 @@ def parse(text: str, rejoin_after_leave: bool = False) -> Remembered:
         elif kind == "not-alive":
             found.alive.pop(rest, None)
         elif kind in ("clock", "event-clock", "query-clock") and rest.isascii() and rest.isdigit():
-            setattr(found, kind.replace("-", "_"), int(rest) if len(rest) < 20 else 0)
+            setattr(found, kind.replace("-", "_"), min(int(rest[:20]), MOST_WITNESSED - 1))
         elif line == "leave" and not rejoin_after_leave:
             found = Remembered()
     return found

@@ -35,7 +35,7 @@ class UserEvents:
         """Somebody's event arrived. Raises GossipError when it is malformed."""
         fields = wire.unpack(body[1:])
         event = UserEvent(
-            wire.text(fields, "Name"), wire.raw(fields, "Payload"), wire.number(fields, "LTime"), bool(fields.get("CC"))
+            wire.text(fields, "Name"), wire.raw(fields, "Payload"), wire.ltime(fields), bool(fields.get("CC"))
         )
         if self.heard(event):
             self._pool.events.add(body)
@@ -43,14 +43,13 @@ class UserEvents:
     def heard(self, event: UserEvent) -> bool:
         """Take in an event; returns whether it is news that should be passed on."""
         ltime = event.ltime
-        if ltime >= self.clock:
-            self.clock = ltime + 1
+        self.clock = wire.witnessed(self.clock, ltime)
         too_old = self.clock > EVENT_BUFFER and ltime < self.clock - EVENT_BUFFER
         if ltime < self.minimum or too_old:
             return False
         seen = self.seen.setdefault(ltime, set())
         key = (event.name, event.payload)
-        if key in seen:
+        if key in seen or len(seen) >= EVENT_BUFFER:
             return False
         seen.add(key)
         if len(self.seen) > EVENT_BUFFER:

@@ -23,6 +23,9 @@ MAX_PACKET = 65536
 MAX_DECOMPRESSED = 4 << 20
 MAX_STREAM = 20 << 20
 MAX_NODES = 65536
+MOST_LTIME = 1 << 62
+MOST_WITNESSED = 1 << 61
+"""Clocks follow times up to here: so they can count on from whatever anybody says without leaving the range."""
 _MAX_LAYERS = 8
 
 VERSIONS = bytes((1, 5, 2, 2, 5, 4))
@@ -112,6 +115,16 @@ def number(body: dict[str, Any], key: str, limit: int = 1 << 64) -> int:
     if not isinstance(value, int) or not 0 <= value < limit:
         raise GossipError(f"{key} is not a number in range")
     return int(value)
+
+
+def ltime(body: dict[str, Any], key: str = "LTime") -> int:
+    """A Lamport time. Raises GossipError for those that no clock can have reached."""
+    return number(body, key, MOST_LTIME)
+
+
+def witnessed(clock: int, seen: int) -> int:
+    """A Lamport clock that has seen somebody's time."""
+    return seen + 1 if clock <= seen < MOST_WITNESSED else clock
 
 
 def split_packet(packet: bytes) -> list[tuple[int, bytes]]:

@@ -5,6 +5,7 @@ Keys are ECDSA (P-256 by default) or RSA. Key identifiers are the SHA-256 of the
 
 import datetime
 import hashlib
+import ipaddress
 from typing import NamedTuple
 
 from cryptography import x509
@@ -183,10 +184,13 @@ def _subject_identifier(certificate: x509.Certificate) -> bytes:
         return key_identifier(certificate)
 
 
-def make_request(key: PrivateKey, identity: Identity, dns_names: tuple[str, ...] = ()) -> str:
-    """A certificate request (PEM) for an identity."""
+def make_request(
+    key: PrivateKey, identity: Identity, dns_names: tuple[str, ...] = (), addresses: tuple[str, ...] = ()
+) -> str:
+    """A certificate request (PEM) for an identity, and for DNS names and IP addresses."""
     names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(identity.uri)]
     names.extend(x509.DNSName(name) for name in dns_names)
+    names.extend(x509.IPAddress(ipaddress.ip_address(address)) for address in addresses)
     request = (
         x509.CertificateSigningRequestBuilder()
         .subject_name(x509.Name([]))

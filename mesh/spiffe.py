@@ -18,6 +18,11 @@ class SpiffeError(ValueError):
     """A URI that names no identity that is known here."""
 
 
+def _quoted(part: str, safe: str = "/") -> str:
+    """A name as a part of a path; bytes that are no UTF-8 stay as they are."""
+    return quote(part, safe=safe, errors="surrogateescape")
+
+
 class ServiceIdentity(NamedTuple):
     """A service in a datacenter of a trust domain."""
 
@@ -29,7 +34,7 @@ class ServiceIdentity(NamedTuple):
     @property
     def uri(self) -> str:
         """The identity as it stands in a certificate."""
-        namespace, datacenter, service = (quote(part, safe="") for part in self[1:])
+        namespace, datacenter, service = (_quoted(part, "") for part in self[1:])
         return f"spiffe://{self.trust_domain}/ns/{namespace}/dc/{datacenter}/svc/{service}"
 
 
@@ -43,7 +48,7 @@ class AgentIdentity(NamedTuple):
     @property
     def uri(self) -> str:
         """The identity as it stands in a certificate."""
-        return f"spiffe://{self.trust_domain}/agent/client/dc/{quote(self.datacenter)}/id/{quote(self.node)}"
+        return f"spiffe://{self.trust_domain}/agent/client/dc/{_quoted(self.datacenter)}/id/{_quoted(self.node)}"
 
 
 class CaIdentity(NamedTuple):
@@ -79,9 +84,9 @@ def parse(uri: str) -> Identity:
     if parts.path in ("", "/"):
         return CaIdentity(domain)
     if match := _SERVICE.fullmatch(parts.path):
-        return ServiceIdentity(domain, *(unquote(part) for part in match.groups()))
+        return ServiceIdentity(domain, *(unquote(part, errors="surrogateescape") for part in match.groups()))
     if match := _AGENT.fullmatch(parts.path):
-        return AgentIdentity(domain, *(unquote(part) for part in match.groups()))
+        return AgentIdentity(domain, *(unquote(part, errors="surrogateescape") for part in match.groups()))
     raise SpiffeError(f"SPIFFE ID is not in the expected format: {uri}")
 
 

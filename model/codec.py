@@ -475,8 +475,8 @@ def raw_bytes(value: Any, where: str) -> bytes:
     raise WireError(f"{where}: expected a raw string, got {type(value).__name__}")
 
 
-def unpack_sequence(data: bytes, most: int | None) -> list[Any]:
-    """Decode msgpack values that follow one another; raises WireError beyond `most` of them."""
+def unpack_sequence(data: bytes, most: int | None, least: int = 1) -> list[Any]:
+    """Decode msgpack values that follow one another; raises WireError beyond `most` and below `least` of them."""
     unpacker = msgpack.Unpacker(
         raw=False, unicode_errors="surrogateescape", strict_map_key=False, max_buffer_size=max(1, len(data))
     )
@@ -487,10 +487,12 @@ def unpack_sequence(data: bytes, most: int | None) -> list[Any]:
             if most is not None and len(values) == most:
                 raise WireError(f"more than {most} msgpack values")
             values.append(value)
-    except (ValueError, msgpack.exceptions.UnpackException, RecursionError) as error:
+    except (ValueError, TypeError, msgpack.exceptions.UnpackException, RecursionError) as error:
         if isinstance(error, WireError):
             raise
         raise WireError(f"not a msgpack value: {error}") from None
     if unpacker.tell() != len(data):
         raise WireError("a msgpack value is cut short")
+    if len(values) < least:
+        raise WireError(f"fewer than {least} msgpack values")
     return values

@@ -2,12 +2,18 @@
 
 `dial_text` and its like give what Go's `net` package says: `dial tcp 127.0.0.1:1: connect: connection refused` where
 Python says `[Errno 111] Connection refused`. Everything that shows such a failure to a user asks here.
+
+`socket` and `ssl` are imported when something has failed: commands that only might fail are to start fast.
 """
+
+from __future__ import annotations
 
 import errno
 import os
-import socket
-import ssl
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import ssl
 
 UNKNOWN_AUTHORITY = "x509: certificate signed by unknown authority"
 _UNKNOWN_AUTHORITY = ("self-signed certificate", "self signed certificate", "unable to get local issuer certificate")
@@ -33,6 +39,8 @@ def split_address(address: str) -> tuple[str, str]:
 
 def endpoint(address: str, network: str = "tcp") -> tuple[str, int]:
     """The host ("localhost" when there is none) and the number of the port. Raises ValueError with Go's text."""
+    import socket
+
     host, text = split_address(address)
     if not (text.isascii() and text.isdigit()):
         try:
@@ -45,8 +53,16 @@ def endpoint(address: str, network: str = "tcp") -> tuple[str, int]:
     return host or "localhost", port
 
 
+def shown_address(host: str, port: int) -> str:
+    """`host:port`, an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def system_text(error: BaseException) -> str:
     """What the system says of a failed call, as Go writes it: `connection refused`."""
+    import socket
+    import ssl
+
     number = getattr(error, "errno", None)
     if isinstance(number, int) and number > 0 and not isinstance(error, socket.gaierror | ssl.SSLError):
         return _OTHER_TEXTS.get(number) or os.strerror(number).lower()
@@ -55,6 +71,8 @@ def system_text(error: BaseException) -> str:
 
 def tls_text(error: ssl.SSLError) -> str:
     """What is wrong with a TLS handshake or certificate."""
+    import ssl
+
     if isinstance(error, ssl.SSLCertVerificationError):
         reason = error.verify_message
         if reason.startswith(_UNKNOWN_AUTHORITY):
@@ -73,6 +91,9 @@ def tls_text(error: ssl.SSLError) -> str:
 
 def dial_text(network: str, address: str, error: BaseException) -> str:
     """Why no connection to `address` (host:port, or a path when `network` is `unix`) came about."""
+    import socket
+    import ssl
+
     if isinstance(error, TimeoutError) and error.errno is None:
         return f"dial {network} {address}: i/o timeout"
     if isinstance(error, socket.gaierror):
@@ -88,10 +109,11 @@ def dial_text(network: str, address: str, error: BaseException) -> str:
     return f"dial {network}: {error}"
 
 
-def lookup_text(host: str, error: OSError) -> str:
+def lookup_text(host: str, error: BaseException) -> str:
     """Why a name has no address."""
-    temporary = getattr(socket, "EAI_AGAIN", None)
-    if error.errno == temporary:
+    import socket
+
+    if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
         return f"lookup {host}: Temporary failure in name resolution"
     return f"lookup {host}: no such host"
 
@@ -118,3 +140,15 @@ def io_text(operation: str, network: str, local: str, remote: str, error: BaseEx
 def file_text(operation: str, path: str, error: OSError) -> str:
     """Why `operation` (open, stat, mkdir …) on a path failed: `open /x: no such file or directory`."""
     return f"{operation} {path}: {system_text(error)}"
+
+
+def go_text(error: BaseException, operation: str = "open") -> str:
+    """Any failure in Go's words; of the system's it tells the path, when there is one, and what was tried with it."""
+    import ssl
+
+    if isinstance(error, ssl.SSLError):
+        return tls_text(error)
+    if isinstance(error, OSError) and error.errno:
+        path = error.filename
+        return file_text(operation, os.fsdecode(path), error) if isinstance(path, str | bytes) else system_text(error)
+    return str(error) or type(error).__name__

@@ -43,12 +43,14 @@ class Watch:
         """
         self._future = asyncio.get_running_loop().create_future()
         watches.add(self)
+        watches.waiting += 1
         try:
             async with asyncio.timeout(seconds):
                 await self._future
         except TimeoutError:
             return False
         finally:
+            watches.waiting -= 1
             watches.discard(self)
             self._future = None
         return True
@@ -61,17 +63,16 @@ class Watches:
         self._by_topic: dict[Topic, set[Watch]] = {}
         self._prefixes = 0
         self.waiting = 0
+        """How many blocking reads wait."""
 
     def add(self, watch: Watch) -> None:
         """Begin to tell a watch."""
-        self.waiting += 1
         for topic in watch.topics:
             self._by_topic.setdefault(topic, set()).add(watch)
             self._prefixes += topic[0] == "kv/"
 
     def discard(self, watch: Watch) -> None:
         """Stop telling a watch."""
-        self.waiting -= 1
         for topic in watch.topics:
             watching = self._by_topic.get(topic)
             if watching is not None and watch in watching:
@@ -106,6 +107,8 @@ class Journal:
     def __init__(self) -> None:
         self._undo: list[Callable[[], None]] = []
         self.touched: set[Topic] = set()
+        self.looked_up: list[LookUp] | None = None
+        """While a read is made whose answer is to be kept: which index values it has looked up."""
 
     def undoable(self, undo: Callable[[], None]) -> None:
         """A change was made that `undo` takes back."""
@@ -245,6 +248,10 @@ class Table(Generic[Row]):
             self._rows[key] = row
 
 
+LookUp = tuple["Indexes", tuple[str, ...], int]
+"""Names whose highest index was looked up, and what it was."""
+
+
 class Indexes:
     """The Raft index at which each named part of the state changed last."""
 
@@ -254,7 +261,10 @@ class Indexes:
 
     def get(self, *names: str) -> int:
         """The highest index of these parts; 0 when none of them ever changed."""
-        return max([self._values.get(name, 0) for name in names], default=0)
+        found = max([self._values.get(name, 0) for name in names], default=0)
+        if self._journal.looked_up is not None:
+            self._journal.looked_up.append((self, names, found))
+        return found
 
     def has(self, name: str) -> bool:
         """Whether the part was ever noted."""

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from model.codec import DURATION, READABLE_DURATION, Field, Wire, fields_of, unwrap
 from model.durations import DurationError, parse_duration
-from model.gojson import free_form_from_json
+from model.gojson import JsonError, free_form_from_json
 from model.gotime import GoTime
 
 W = TypeVar("W", bound=Wire)
@@ -20,6 +20,8 @@ _FALSE = frozenset(("", "0", "f", "F", "false", "FALSE", "False"))
 
 
 _LIMIT = 1 << 63
+_FLOAT_LIMIT = 3.4028234663852886e38
+"""The largest number of single precision."""
 
 
 class WeakError(ValueError):
@@ -107,7 +109,10 @@ class _Reading:
         if isinstance(kind, type) and issubclass(kind, Wire):
             return self.struct(kind, item, path)
         if kind is Any:
-            return free_form_from_json(item)
+            try:
+                return free_form_from_json(item)
+            except JsonError as error:
+                raise _Mismatch(f"error decoding '{path}': {error}") from None
         if kind is int and marker in (DURATION, READABLE_DURATION) and isinstance(item, str):
             return _duration(item, path)
         return _scalar(kind, item, path)
@@ -196,10 +201,15 @@ def _truth(item: Any, path: str) -> bool:
 
 def _fraction(item: Any, path: str) -> float:
     if isinstance(item, bool | int | float):
+        if not -_FLOAT_LIMIT <= item <= _FLOAT_LIMIT:
+            raise _Mismatch(f"cannot parse '{path}', {item} overflows float32")
         return float(item)
     if isinstance(item, str):
         try:
-            return float(item or "0")
+            number = float(item or "0")
+            if not -_FLOAT_LIMIT <= number <= _FLOAT_LIMIT:  # Nor is a number what is none.
+                raise ValueError
+            return number
         except ValueError:
             raise _Mismatch(f"cannot parse '{path}' as float: {_syntax('ParseFloat', item)}") from None
     raise _unfit(path, "float32", item)

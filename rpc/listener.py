@@ -14,16 +14,26 @@ from typing import Any
 from model.codec import WireError, from_wire
 from model.errors import RpcError
 from model.methods import METHODS
+from model.metrics import METRICS
 from rpc import snapshot_stream
 from rpc.messages import OutOfData, ValueReader, encode_answer
-from rpc.opening import Opening
+from rpc.opening import INSECURE_TLS, Opening
 from rpc.security import Security
 from rpc.session import Session, Stream
 from rpc.streams import send
 
 log = logging.getLogger("lictor.rpc")
 
+_ACCEPTED = METRICS.counter("rpc.accept_conn")
+_HANDED_TO_RAFT = METRICS.counter("rpc.raft_handoff")
+_REQUESTS = METRICS.counter("rpc.request")
+_REFUSED = METRICS.counter("rpc.request_error")
+
 CALLS, RAFT, MULTIPLEXED, SNAPSHOT = 0, 1, 4, 5
+INSECURE_METHODS = frozenset({"AutoEncrypt.Sign"})
+"""What may be called without a certificate."""
+INSECURE_TIMEOUT = 30.0
+MAX_INSECURE_MESSAGE = 64 << 10
 MAX_CONNECTIONS_PER_CLIENT = 100
 WRITE_TIMEOUT = 60.0
 
@@ -70,6 +80,7 @@ class Listener:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _accept(self) -> "_Counted":
+        _ACCEPTED.add()
         return _Counted(self)
 
     def _begin(
@@ -93,10 +104,14 @@ class Listener:
     async def _serve(
         self, opening: Opening, first: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
+        if first != INSECURE_TLS and not self.security.may_call(opening.tls):
+            log.warning("refused a connection from %s: its certificate is that of a service", opening.client)
+            return
         if first == RAFT:
             if not self.security.may_speak_raft(opening.tls):
                 log.warning("refused a raft connection from %s: its certificate is not a server's", opening.client)
                 return
+            _HANDED_TO_RAFT.add()
             await self._raft(reader, writer)
         elif first == MULTIPLEXED:
             session = Session(reader, writer, False, self._serve_stream)
@@ -110,6 +125,9 @@ class Listener:
                 await snapshot_stream.serve(reader, writer, self._snapshot)
             except WireError as error:
                 log.warning("refused a snapshot request from %s: %s", opening.client, error)
+        elif first == INSECURE_TLS:
+            async with asyncio.timeout(INSECURE_TIMEOUT):
+                await self._calls(lambda: reader.read(65536), lambda data: _write(writer, data), INSECURE_METHODS)
         elif first == CALLS:
             await self._calls(lambda: reader.read(65536), lambda data: _write(writer, data))
         else:
@@ -119,10 +137,16 @@ class Listener:
         await self._calls(stream.read, stream.write)
 
     async def _calls(
-        self, read: Callable[[], Awaitable[bytes]], write: Callable[[bytes], Awaitable[None]]
+        self,
+        read: Callable[[], Awaitable[bytes]],
+        write: Callable[[bytes], Awaitable[None]],
+        only: frozenset[str] | None = None,
     ) -> None:
-        """Answer the calls of a stream, one after another, until it ends or says something that is no call."""
-        values = ValueReader()
+        """Answer the calls of a stream, one after another, until it ends or says something that is no call.
+
+        With `only`, no other methods exist, and calls are small.
+        """
+        values = ValueReader() if only is None else ValueReader(MAX_INSECURE_MESSAGE)
 
         async def value() -> Any:
             while True:
@@ -142,15 +166,17 @@ class Listener:
                 sequence, method = header.get("Seq"), header.get("ServiceMethod")
                 if not isinstance(sequence, int) or not isinstance(method, str):
                     return
-                answer, go_on = await self._answer(sequence, method, body)
+                answer, go_on = await self._answer(sequence, method, body, only)
                 await write(answer)
                 if not go_on:
                     return
         except (EOFError, WireError):
             return
 
-    async def _answer(self, sequence: int, method: str, body: Any) -> tuple[bytes, bool]:
-        known = METHODS.get(method)
+    async def _answer(
+        self, sequence: int, method: str, body: Any, only: frozenset[str] | None
+    ) -> tuple[bytes, bool]:
+        known = METHODS.get(method) if only is None or method in only else None
         if known is None:
             service, _, name = method.partition(".")
             if not name:
@@ -163,10 +189,12 @@ class Listener:
             args = from_wire(known.args, body)
         except WireError as error:
             return encode_answer(sequence, method, f"codec.decoder: {error}", None), False
+        _REQUESTS.add()
         try:
             reply = await self._dispatch(method, args)
             return encode_answer(sequence, method, "", reply), True
         except RpcError as error:
+            _REFUSED.add()
             return encode_answer(sequence, method, error.text, None), True
         except Exception:
             log.exception("call of %s failed", method)

@@ -39,7 +39,7 @@ class ValueReader:
             return self._unpacker.unpack()
         except msgpack.OutOfData:
             raise
-        except (msgpack.exceptions.UnpackException, ValueError, RecursionError) as error:
+        except (msgpack.exceptions.UnpackException, ValueError, TypeError, RecursionError) as error:
             raise WireError(f"not a msgpack value: {error or type(error).__name__}") from None
 
 

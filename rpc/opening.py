@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ from rpc.tls import TlsProtocol
 log = logging.getLogger("lictor.rpc")
 
 TLS_FOLLOWS = 3
+INSECURE_TLS = 7
 Begin = Callable[["Opening", int, asyncio.StreamReader, asyncio.StreamWriter], None]
 
 
@@ -59,6 +61,15 @@ class Opening(asyncio.Protocol):
             )
             self._pass_to(inner.tls, data[1:])
             return
+        if data[0] == INSECURE_TLS:
+            if self.tls is None and rules.insecure is not None:
+                self._begin_insecure(rules.insecure, data[1:])
+            else:
+                log.warning(
+                    "refused a request for a certificate from %s: auto_encrypt.allow_tls is not set", self.client
+                )
+                self._refuse()
+            return
         if rules.verify_incoming and self.tls is None:
             log.warning("non-TLS connection attempted from %s with verify_incoming set", self.client)
             self._refuse()
@@ -68,6 +79,18 @@ class Opening(asyncio.Protocol):
         streams = asyncio.StreamReaderProtocol(reader, loop=loop)
         self._pass_to(streams, data[1:])
         self._begin(self, data[0], reader, asyncio.StreamWriter(self._transport, streams, reader, loop))
+
+    def _begin_insecure(self, context: ssl.SSLContext, rest: bytes) -> None:
+        """TLS without a certificate of the client, and no other byte."""
+        loop = asyncio.get_running_loop()
+
+        def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self._begin(self, INSECURE_TLS, reader, writer)
+
+        streams = asyncio.StreamReaderProtocol(asyncio.StreamReader(loop=loop), begin, loop=loop)
+        timeout = self._security.handshake_timeout
+        self.tls = TlsProtocol(context, streams, True, handshake_timeout=timeout, lost=self.ended)
+        self._pass_to(self.tls, rest)
 
     def _pass_to(self, protocol: asyncio.Protocol, rest: bytes) -> None:
         self._transport.set_protocol(protocol)

@@ -14,15 +14,24 @@ class Rules:
     """The settings in force; a reload puts others in their place.
 
     `accept` is for connections that announce TLS (None: they are refused), `dial` for those that this agent makes
-    (None: they are plain). With `verify_incoming` only TLS is accepted. `server_name` is what servers' certificates
-    are valid for, if `verify_server_hostname`; then only servers may speak Raft.
+    (None: they are plain), `insecure` for client agents that ask for their first certificate. With `verify_incoming`
+    only TLS is accepted. `server_name` is what servers' certificates are valid for, if `verify_server_hostname`; then
+    only servers may speak Raft.
     """
 
     accept: ssl.SSLContext | None = None
+    insecure: ssl.SSLContext | None = None
     dial: ssl.SSLContext | None = None
     verify_incoming: bool = False
     verify_server_hostname: bool = False
     server_name: str = ""
+
+    def name_in(self, datacenter: str) -> str:
+        """What the certificates of servers of another datacenter are valid for; of this agent's own without a name."""
+        first, dot, rest = self.server_name.partition(".")
+        if not datacenter or not dot:
+            return self.server_name
+        return f"{first}.{datacenter}.{rest.partition('.')[2]}"
 
 
 class Security:
@@ -43,6 +52,17 @@ class Security:
         certificate = tls.tls.object.getpeercert() or {}
         names = [str(value).lower() for kind, value in _names(certificate) if kind == "DNS"]
         return rules.server_name.lower() in names
+
+
+    def may_call(self, tls: TlsProtocol | None) -> bool:
+        """Whether who is at the other end of an accepted connection may be an agent.
+
+        Servers that issue certificates to agents trust the mesh's authority, but a service of the mesh is no agent.
+        """
+        if tls is None or not self.rules.verify_incoming:
+            return True
+        certificate = tls.tls.object.getpeercert() or {}
+        return not any(kind == "URI" and "/svc/" in value for kind, value in _names(certificate))
 
 
 def _names(certificate: object) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ import msgpack
 
 from model.codec import WireError, from_wire
 from model.errors import RpcError
+from model.goerrors import dial_text
 from model.structs.operator import SnapshotRequest, SnapshotResponse
 from rpc.dialing import Dialer
 from rpc.messages import OutOfData, encode_body
@@ -92,7 +93,7 @@ async def ask(
         if isinstance(error, WireError):
             raise ConnectionResetError(f"{address} answered with rubbish: {error}") from None
         if isinstance(error, OSError) and not isinstance(error, ConnectionError):
-            raise ConnectionRefusedError(f"{address}: {error.strerror or error}") from None
+            raise ConnectionRefusedError(dial_text("tcp", address, error)) from None
         raise
 
 
@@ -112,7 +113,7 @@ async def _head(reader: asyncio.StreamReader, seconds: float) -> tuple[Any, byte
             except OutOfData:
                 if len(data) > MAX_HEAD:
                     raise WireError(f"the head of a snapshot request is larger than {MAX_HEAD} bytes") from None
-            except (ValueError, RecursionError) as error:
+            except (ValueError, TypeError, RecursionError) as error:
                 raise WireError(f"not a msgpack value: {error or type(error).__name__}") from None
 
 

@@ -9,6 +9,7 @@ import contextlib
 import io
 import logging
 import struct
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
 
@@ -17,6 +18,7 @@ import msgpack
 from model.codec import WireError, from_wire, pack_builtins, unpack, unpack_builtins
 from model.commands import IGNORE_IF_UNKNOWN, SNAPSHOT_ORDER, Command, CommandType, Record, command
 from model.errors import RpcError
+from model.metrics import METRICS
 from model.structs.coordinate import Coordinate
 from model.structs.operator import IndexEntry
 from model.structs.txn import TxnRequest, TxnResponse
@@ -29,8 +31,30 @@ log = logging.getLogger("lictor.fsm")
 
 MAX_RECORD = 512 << 20
 """Bytes that one record of a snapshot may take."""
+MAX_INDEX = 1 << 62
+"""Above all indexes that a restored state may have: further ones follow them."""
 _CHUNK = 32 << 10
 """Bytes of a snapshot that are written at a time."""
+_TIMES = {
+    int(kind): METRICS.sample(f"fsm.{name}")
+    for kind, name in (
+        (CommandType.REGISTER, "register"),
+        (CommandType.DEREGISTER, "deregister"),
+        (CommandType.KVS, "kvs"),
+        (CommandType.SESSION, "session"),
+        (CommandType.TOMBSTONE, "tombstone"),
+        (CommandType.COORDINATES, "coordinate.batch-update"),
+        (CommandType.PREPARED_QUERY, "prepared-query"),
+        (CommandType.TXN, "txn"),
+        (CommandType.AUTOPILOT, "autopilot"),
+        (CommandType.INTENTION, "intention"),
+        (CommandType.CONNECT_CA, "ca"),
+        (CommandType.CA_LEAF, "ca.leaf"),
+        (CommandType.CONFIG_ENTRY, "config_entry"),
+        (CommandType.SYSTEM_METADATA, "system_metadata"),
+    )
+}
+"""How long commands take, by their types."""
 _NO_CHUNKS: dict[str, Any] = {"ChunkMap": {}}
 _ARCHIVE_INDEX = struct.Struct(">BQ")
 
@@ -64,6 +88,7 @@ class Fsm:
         if command[:1] == bytes((CommandType.RESTORE,)):
             return self._replace(index, command)
         store = self.store
+        began = time.perf_counter()
         try:
             result = self._carry_out(index + self.index_offset, command)
         except RpcError:
@@ -79,6 +104,9 @@ class Fsm:
         touched = store.journal.finish()
         if touched:
             store.watches.fire(touched)
+        times = _TIMES.get(command[0] & ~IGNORE_IF_UNKNOWN)
+        if times is not None:
+            times.add((time.perf_counter() - began) * 1000.0)
         return result
 
     def _carry_out(self, index: int, command: bytes) -> Any:
@@ -212,7 +240,7 @@ def load(store: Store, source: BinaryIO) -> dict[str, Any]:
     )
     header: dict[str, Any] = _next(unpacker, "its header")
     numbers = [header.get(name, 0) for name in ("LastIndex", "IndexOffset")] if isinstance(header, dict) else [""]
-    if not all(isinstance(number, int) and number >= 0 for number in numbers):
+    if not all(isinstance(number, int) and 0 <= number < MAX_INDEX for number in numbers):
         raise ValueError("the snapshot does not begin with a header")
     records: dict[int, Record] = {
         int(record.kind): record for part in store.parts for record in part.records()
@@ -242,6 +270,8 @@ def load(store: Store, source: BinaryIO) -> dict[str, Any]:
     store.gateways.rebuild()
     for entry in indexes:
         store.indexes.set(entry.value, entry.key)
+    if store.indexes.highest() >= MAX_INDEX:
+        raise ValueError("an index is out of range")
     store.catalog.connect_floor = store.indexes.get("services", "nodes", "checks")
     store.journal.finish()
     return header

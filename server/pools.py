@@ -79,6 +79,13 @@ class Pools:
         place = self.gossip.core.place()
         return vector_of(place) if place is not None else None
 
+    def other_datacenter(self, address: str) -> str:
+        """In which other datacenter the server at `ip:port` is; "" for the own one and for strangers."""
+        if self.wide is None or not self.wide.gossip.started:
+            return ""
+        found = (info.datacenter for info in self.wide.servers() if info.address == address)
+        return next((name for name in found if name != self.datacenter), "")
+
     def route(self, datacenter: str) -> list[str]:
         """`ip:port` of the servers of another datacenter, in the order in which to ask them."""
         return self.wide.route(datacenter) if self.wide is not None else []

@@ -17,6 +17,7 @@ from gossip.options import PoolOptions
 from model.codec import Wire
 from model.commands import CommandType, command
 from model.errors import NO_LEADER, NO_PATH_TO_DATACENTER, RpcError
+from model.metrics import METRICS
 from model.structs.coordinate import Coordinate
 from model.structs.operator import DEFAULT_AUTOPILOT, AutopilotConfig, SnapshotRequest, SnapshotResponse
 from rpc import snapshot_stream
@@ -25,7 +26,7 @@ from rpc.listener import Listener
 from rpc.pool import Pool
 from rpc.security import Security
 from server.endpoints import snapshot
-from server.endpoints.context import Limits, ServerMember
+from server.endpoints.context import Limits, ServerMember, SignOffer
 from server.endpoints.dispatch import dispatch
 from server.fsm import Fsm
 from server.leader.autopilot import Autopilot
@@ -44,6 +45,8 @@ from server.raft.transport import Transport
 from server.wide import WideConfig, WidePool
 
 log = logging.getLogger("lictor.server")
+
+_CALLS = METRICS.counter("client.rpc")
 
 
 class SnapshotTiming(NamedTuple):
@@ -120,7 +123,10 @@ class Server(Pools):
         self.coordinate_updates: dict[tuple[str, str], Coordinate] = {}
         self.ca = CertificateAuthority(config.datacenter, lambda: self.fsm.store, self._apply, self.uuid)
         self.ca.initial_config = config.ca_config
-        self.dialer = Dialer(config.bind if config.bind.startswith("127.") else "", config.security)
+        self.auto_encrypt: SignOffer | None = None
+        self.dialer = Dialer(
+            config.bind if config.bind.startswith("127.") else "", config.security, self.other_datacenter
+        )
         self.pool = Pool(self.dialer)
         self.listener = Listener(self._remote_call, self._raft_connection, self.snapshot, config.security)
         self.rpc_port = config.rpc_port
@@ -303,9 +309,8 @@ class Server(Pools):
                 await raft.transfer_leadership(timeout=5.0)
             except (RaftError, ConfigurationError) as error:
                 log.warning("failed to transfer leadership: %s", error)
-        if self.wide is not None:
-            await self.wide.leave()
-        await self.gossip.leave()
+        pools = [self.wide.leave()] if self.wide is not None else []
+        await asyncio.gather(*pools, self.gossip.leave())
         deadline = time.monotonic() + 5.0
         while others and time.monotonic() < deadline:
             if self.config.node_id not in {server.id for server in raft.servers}:
@@ -382,6 +387,7 @@ class Server(Pools):
 
     async def call(self, method: str, args: Wire) -> Any:
         """Answer a call or pass it on to the leader. Raises RpcError."""
+        _CALLS.add()
         return await dispatch(self, method, args)
 
     async def _remote_call(self, method: str, args: Any) -> Any:
@@ -406,7 +412,7 @@ class Server(Pools):
     ) -> tuple[SnapshotResponse, IO[bytes]]:
         """Save or restore the whole state, here or on the leader; see `server.endpoints.snapshot`. Raises RpcError."""
         if request.datacenter.lower() != self.datacenter.lower():
-            raise RpcError(NO_PATH_TO_DATACENTER)
+            return await self._snapshot_elsewhere(request, archive)
         await self._until_serving()
         stale = request.allow_stale and request.op == snapshot_stream.SAVE
         deadline = time.monotonic() + self.limits.hold_timeout
@@ -427,6 +433,18 @@ class Server(Pools):
         """Wait, for a moment at most, until the members are in the catalog."""
         if self._leader_loop is not None:
             await self._leader_loop.settled(SETTLING)
+
+    async def _snapshot_elsewhere(
+        self, request: SnapshotRequest, archive: IO[bytes]
+    ) -> tuple[SnapshotResponse, IO[bytes]]:
+        for address in self.route(request.datacenter):
+            try:
+                return await snapshot_stream.ask(address, request, archive, self.dialer)
+            except ConnectionRefusedError:
+                continue  # Nothing was sent: another server may be asked.
+            except ConnectionError as error:
+                raise RpcError(f"rpc error making call: {error}") from None
+        raise RpcError(NO_PATH_TO_DATACENTER)
 
     async def lead_again(self) -> None:
         """Begin the leader's duties anew on a state that was replaced."""

@@ -25,6 +25,8 @@ MAX_META = 1 << 20
 MAX_SUMS = 64 << 10
 MAX_STATE = 16 << 30
 """Bytes that a state may take when unpacked."""
+MAX_NUMBER = 1 << 62
+"""Above all indexes that can be: those of the state go on from a restored one, and must never end."""
 MAX_EXPANSION = 1024
 """How many times larger than the archive the state may be, beyond the first `FREE_EXPANSION` bytes."""
 FREE_EXPANSION = 64 << 20
@@ -148,9 +150,12 @@ def read_archive(source: BinaryIO, max_state: int = MAX_STATE) -> tuple[ArchiveM
 def _read_members(stream: "_Gunzip", spool: IO[bytes], max_state: int) -> ArchiveMeta:
     described, sums, state = b"", b"", None
     computed: dict[str, str] = {}
+    seen: set[str] = set()
     while (member := _next_header(stream)) is not None:
-        if member.name not in (META, STATE, SUMS) or not member.isreg():
+        plain = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE)
+        if member.name not in (META, STATE, SUMS) or not plain or member.name in seen:
             raise ArchiveError(f'failed to read snapshot file: unexpected file "{member.name[:80]}" in snapshot')
+        seen.add(member.name)
         if member.name == STATE:
             if member.size > max_state:
                 raise ArchiveError(f"failed to read snapshot file: the state is larger than {max_state} bytes")
@@ -214,8 +219,8 @@ def _parse_meta(described: bytes) -> ArchiveMeta:
     try:
         found = json.loads(described)
         numbers = {key: found.get(key) or 0 for key in ("Version", "Index", "Term", "Size", "ConfigurationIndex")}
-        if not all(isinstance(number, int) and number >= 0 for number in numbers.values()):
-            raise ValueError("a number is not one")
+        if not all(isinstance(number, int) and 0 <= number < MAX_NUMBER for number in numbers.values()):
+            raise ValueError("an index or a size is not a number in range")
         return ArchiveMeta(
             index=numbers["Index"],
             term=numbers["Term"],

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from agent.cli.flags import TRUE, Flags
 from agent.cli.problem import ApiError, Problem
+from model.goerrors import go_text, system_text
 
 if TYPE_CHECKING:
     import http.client
@@ -71,7 +72,7 @@ class Api:
             try:
                 text = Path(file).read_text().strip()
             except (OSError, ValueError) as error:
-                raise Problem(f"Error connecting to Consul agent: Error loading token file: {file}: {error}") from None
+                raise Problem(f"Error connecting to Consul agent: Error loading token file: {go_text(error)}") from None
             if text:
                 return text
         return str(given or self._env.get("CONSUL_HTTP_TOKEN", ""))
@@ -198,8 +199,7 @@ class Api:
             return f"connection reset by peer ({where})"
         if isinstance(error, ValueError):
             return str(error)
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        return f"dial {where}: connect: {reason.lower()}"
+        return f"dial {where}: connect: {system_text(error)}"
 
     def call(self, method: str, path: str, params: Mapping[str, Any] | None = None, body: Any = None) -> Any:
         """A request whose answer is JSON (or nothing). Raises ApiError for every status but 200."""

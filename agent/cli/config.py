@@ -7,6 +7,7 @@ from typing import Any
 
 from agent.cli.client import Api, Problem
 from agent.cli.flags import Flags, fail
+from model.goerrors import go_text
 
 MAX_INPUT = 1 << 24
 """Bytes of an entry's file at most."""
@@ -22,7 +23,7 @@ def _parse(name: str) -> dict[str, Any]:
             raise Problem(f"Failed to load {name}: it is larger than {MAX_INPUT} bytes")
         return parse_hcl(raw.decode())
     except (OSError, ValueError, RecursionError, HclError) as error:
-        raise Problem(f"Failed to load {name}: {error}") from None
+        raise Problem(f"Failed to load {name}: {go_text(error)}") from None
 
 
 _ONLY_NAMES = {"mesh": "mesh", "proxy-defaults": "global"}
@@ -58,7 +59,8 @@ def read(flags: Flags) -> int:
     found = Api(flags).get(f"/v1/config/{flags['kind']}/{flags['name']}")
     for path in found.get("Expose", {}).get("Paths") or ():
         path.setdefault("ParsedFromCheck", False)
-    print(json.dumps(found, indent="    "))
+    first = {key: found[key] for key in ("Kind", "Name") if key in found}
+    print(json.dumps(first | found, indent=4, ensure_ascii=False))
     return 0
 
 

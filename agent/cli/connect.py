@@ -6,6 +6,7 @@ from pathlib import Path
 
 from agent.cli.client import Api, Problem
 from agent.cli.flags import Flags, fail
+from model.goerrors import go_text
 
 
 def proxy(flags: Flags) -> int:
@@ -74,7 +75,7 @@ def set_ca_config(flags: Flags) -> int:
     try:
         body = json.loads(Path(flags["config-file"]).read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        return fail(f"Error reading config file: {error}")
+        return fail(f"Error reading config file: {go_text(error)}")
     if not isinstance(body, dict):
         return fail("Error reading config file: it must be an object with Provider and Config")
     if flags["force-without-cross-signing"]:

@@ -15,6 +15,7 @@ from agent.cli.child import Stopped, told_to_stop
 from agent.cli.client import Api, ApiError
 from agent.cli.flags import Flags, fail, too_many
 from model.durations import SECOND, format_duration
+from model.goerrors import go_text
 
 MIN_DURATION = 10 * SECOND
 MIN_INTERVAL = 5 * SECOND
@@ -64,7 +65,7 @@ def debug(flags: Flags) -> int:
             _gather(api, flags, targets, bundle)
             _save(bundle, result, flags["archive"])
     except OSError as error:
-        return fail(f"Error writing {result}: {error.strerror or error}")
+        return fail(f"Error writing {result}: {go_text(error)}")
     print(f"Saved debug {'archive' if flags['archive'] else 'directory'}: {result}")
     return 0
 

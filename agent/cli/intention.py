@@ -6,6 +6,7 @@ from typing import Any
 
 from agent.cli.client import Api, ApiError, Problem
 from agent.cli.flags import Flags, columns, fail
+from model.goerrors import go_text
 
 
 def _two(flags: Flags) -> tuple[str, str]:
@@ -45,7 +46,7 @@ def _from_file(name: str) -> dict[str, Any]:
     try:
         body = json.loads(Path(name).read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise Problem(f"Error parsing {name}: {error}") from None
+        raise Problem(f"Error parsing {name}: {go_text(error)}") from None
     if not isinstance(body, dict) or not all(
         isinstance(body.get(key), str) and body[key] for key in ("SourceName", "DestinationName")
     ):

@@ -9,6 +9,7 @@ from typing import Any
 
 from agent.cli.client import Api, Problem, refusal
 from agent.cli.flags import Flags, fail, too_many, write_bytes
+from model.goerrors import go_text
 
 MAX_INPUT = 1 << 29
 """Bytes that are read from a file or standard input at most."""
@@ -88,7 +89,7 @@ def _data(text: str) -> bytes:
             with Path(text[1:]).open("rb") as file:
                 data = file.read(MAX_INPUT + 1)
         except (OSError, ValueError) as error:
-            raise Problem(f"Error! Failed to read file: {error}") from None
+            raise Problem(f"Error! Failed to read file: {go_text(error)}") from None
     else:
         data = text.encode("utf-8", "surrogateescape")
     if len(data) > MAX_INPUT:

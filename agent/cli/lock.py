@@ -13,6 +13,7 @@ from agent.cli.client import Api
 from agent.cli.flags import Flags, fail
 from kv.client import Lock, LockError, Semaphore
 from model.durations import SECOND
+from model.goerrors import go_text
 
 KILL_AFTER = 5.0
 """Seconds between SIGTERM and SIGKILL for a child whose lock is gone."""
@@ -36,7 +37,7 @@ def lock(flags: Flags) -> int:
     except LockError as error:
         return fail(f"Lock error: {error}")
     except OSError as error:
-        return fail(f"Lock error: {error}")
+        return fail(f"Lock error: {go_text(error)}")
 
 
 class _Run:
@@ -101,7 +102,7 @@ class _Run:
                 process_group=None if flags["pass-stdin"] else 0,
             )
         except OSError as error:
-            print(f"Error starting the command: {error}", file=sys.stderr)
+            print(f"Error starting the command: {go_text(error, 'fork/exec')}", file=sys.stderr)
             return CHILD_FAILED if flags["child-exit-code"] else 0
         loop = asyncio.get_running_loop()
         ended = loop.create_task(child.wait())
@@ -132,7 +133,7 @@ class _Run:
         except LockError as error:
             self._say(f"Cleanup aborted: {error}")
         except OSError as error:
-            print(f"Lock release failed: {error}", file=sys.stderr)
+            print(f"Lock release failed: {go_text(error)}", file=sys.stderr)
 
 
 async def _end(child: Process, ended: "asyncio.Task[int]", group: bool) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from agent.cli.client import Api
 from agent.cli.flags import Flags, fail, too_many
+from model.goerrors import go_text
 
 MAX_CREDENTIAL = 1 << 20
 
@@ -23,7 +24,7 @@ def login(flags: Flags) -> int:
     try:
         credential = Path(flags["bearer-token-file"]).read_bytes()[:MAX_CREDENTIAL].decode().strip()
     except (OSError, UnicodeDecodeError) as error:
-        return fail(f"Error reading bearer token file: {error}")
+        return fail(f"Error reading bearer token file: {go_text(error)}")
     if not credential:
         return fail(f"No bearer token found in {flags['bearer-token-file']}")
     body = {"AuthMethod": flags["method"], "BearerToken": credential, "Meta": flags["meta"]}
@@ -32,7 +33,7 @@ def login(flags: Flags) -> int:
     try:
         _write_secret(sink, token["SecretID"])
     except OSError as error:
-        return fail(f"Error writing token to file sink: {sink}: {error.strerror}")
+        return fail(f"Error writing token to file sink: {go_text(error)}")
     return 0
 
 

@@ -12,9 +12,7 @@ def main() -> int:
     from agent.cli.run import run
 
     signal.signal(signal.SIGINT, interrupt)
-    for stream in (sys.stdout, sys.stderr):
-        # Names and values come from anywhere, and an 8-bit locale must not break them.
-        stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
+    _prepare_streams()
     try:
         if "COMP_LINE" in os.environ:
             from agent.cli.completion import answer
@@ -25,14 +23,33 @@ def main() -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        # Whoever read our output has had enough; what is still in the buffer has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has had enough.
+        _drop_output()
+        return 1
+    except OSError as error:
+        # The output cannot be written; commands handle what else can fail.
+        _drop_output()
+        print(f"Error writing to standard output: {error.strerror or error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         # End as a program does that knows nothing of signals, so that a script around us sees it and ends, too.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
         return 130
+
+
+def _prepare_streams() -> None:
+    """Let all three streams exist, and carry any name and value whatever the locale."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # It was closed before we began.
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
+
+
+def _drop_output() -> None:
+    """What is still in the buffer has nowhere to go; the interpreter would complain about it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from agent.cli.client import Api
 from agent.cli.flags import Flags, fail, too_many
+from model.goerrors import go_text
 
 PROTOCOLS = (2, 3)
 """The oldest and the newest protocol between agents that is understood; the oldest is spoken."""
@@ -53,7 +54,7 @@ def openapi(flags: Flags) -> int:
     try:
         Path(flags["out"]).write_bytes(rendered)
     except OSError as error:
-        return fail(f"Error writing {flags['out']}: {error.strerror}")
+        return fail(f"Error writing {flags['out']}: {go_text(error)}")
     return 0
 
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from agent.cli.flags import Flags, columns, fail, too_many
+from model.goerrors import go_text
 from server.raft.errors import ConfigurationError, CorruptLog
 from server.raft.recovery import Found, inspect, write_peers
 
@@ -28,7 +29,7 @@ def recover(flags: Flags) -> int:
     except BlockingIOError:
         return fail(f"Error: the agent of {data_dir} is running. Stop it first, on every surviving server")
     except OSError as error:
-        return fail(f"Error opening {data_dir}: {error.strerror}")
+        return fail(f"Error opening {data_dir}: {go_text(error)}")
     try:
         found = inspect(data_dir)
         _show(found)
@@ -38,7 +39,7 @@ def recover(flags: Flags) -> int:
     except (CorruptLog, ConfigurationError) as error:
         return fail(f"Error: {error}")
     except OSError as error:
-        return fail(f"Error: {error.filename or data_dir}: {error.strerror}")
+        return fail(f"Error: {go_text(error)}")
     finally:
         os.close(lock)
 

@@ -93,4 +93,6 @@ def _said(command: Command, error: Exception) -> str | None:
 
     if isinstance(error, Problem):
         return str(error)
+    if isinstance(error, OSError):  # Such as a full disk below our output.
+        return f"Error: {error.filename + ': ' if isinstance(error.filename, str) else ''}{error.strerror or error}"
     return f"{command.failed}: {error}" if isinstance(error, ApiError) else None

@@ -5,6 +5,7 @@ from typing import Any
 
 from agent.cli.client import Api, Problem
 from agent.cli.flags import Flags, fail
+from model.goerrors import go_text
 
 OWN = ("address", "id", "kind", "meta", "name", "port", "socket", "tag", "tagged-address")
 """The flags that describe a service, instead of files."""
@@ -22,7 +23,7 @@ def _definitions(paths: list[str]) -> list[dict[str, Any]]:
             text = Path(name).read_text()
             body = parse_json_text(text) if name.endswith(".json") else parse_hcl(text)
         except (OSError, HclError, UnicodeDecodeError) as error:
-            raise Problem(f"Failed to read {name}: {error}") from None
+            raise Problem(f"Failed to read {name}: {go_text(error)}") from None
         listed: list[Any] = []
         for key, value in body.items():
             if key.lower() in ("service", "services"):

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from agent.cli.flags import fail
+from model.goerrors import go_text
 
 SCRIPTS = {
     "bash": r"""# Completion of lictor for bash: source <(lictor completion bash)
@@ -55,11 +56,12 @@ def install(words: list[str]) -> int:
     if len(words) > 1:
         return fail(f"-{name} stands alone: what is {words[1]!r} for?")
     home = Path(os.environ.get("HOME") or Path.home())
-    program = shutil.which(sys.argv[0]) or os.path.realpath(sys.argv[0])
+    ours = Path(sys.argv[0]).name == "lictor"
+    program = os.path.abspath(shutil.which(sys.argv[0]) or sys.argv[0]) if ours else shutil.which("lictor") or "lictor"
     try:
         changed = _install(home, program) if name == FLAGS[0] else _uninstall(home, program)
     except OSError as error:
-        return fail(f"Error: {error.filename}: {error.strerror}")
+        return fail(f"Error: {go_text(error)}")
     if isinstance(changed, str):
         return fail(f"Error: {changed}")
     what = "New shells complete lictor" if name == FLAGS[0] else "New shells do not complete lictor any more"

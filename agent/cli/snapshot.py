@@ -12,6 +12,7 @@ import msgpack
 from agent.cli.client import Api, Problem, refusal
 from agent.cli.flags import Flags, fail, too_many
 from model.commands import CommandType
+from model.goerrors import go_text
 from server.snapshot_archive import MAX_META, ArchiveError, ArchiveMeta, read_archive
 
 CHUNK = 1 << 20
@@ -61,7 +62,7 @@ def save(flags: Flags) -> int:
                 target.flush()
                 os.fsync(target.fileno())
         except OSError as error:
-            return fail(f"Error creating snapshot file: {unverified}: {error.strerror or error}")
+            return fail(f"Error creating snapshot file: {go_text(error)}")
     try:
         with unverified.open("rb") as source:
             meta, state = read_archive(source)
@@ -80,7 +81,7 @@ def restore(flags: Flags) -> int:
     try:
         source = file.open("rb")
     except OSError as error:
-        return fail(f"Error opening snapshot file: {file}: {error.strerror}")
+        return fail(f"Error opening snapshot file: {go_text(error)}")
     with source:
         status, answer, _ = Api(flags).request("PUT", "/v1/snapshot", {}, source)
     if status != 200:
@@ -106,7 +107,7 @@ def inspect(flags: Flags) -> int:
             with state:
                 tally = count_records(state, keys)  # type: ignore[arg-type]
     except OSError as error:
-        return fail(f"Error opening snapshot file: {error.filename or file}: {error.strerror}")
+        return fail(f"Error opening snapshot file: {go_text(error)}")
     except (ArchiveError, ValueError) as error:
         return fail(f"Error extracting snapshot data: {error}")
     if shape == "json":
@@ -224,7 +225,7 @@ def count_records(state: BinaryIO, keys: Keys | None = None) -> Tally:
             tally.add(NAMES.get(kind, f"Unknown({kind})"), unpacker.tell() - begin)
     except msgpack.OutOfData:
         raise ValueError("the state is cut short in the middle of a record") from None
-    except (msgpack.exceptions.UnpackException, TypeError, KeyError) as error:
+    except (msgpack.exceptions.UnpackException, ValueError, TypeError, KeyError) as error:
         raise ValueError(f"the state holds something that is no record: {error}") from None
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from agent.cli.flags import Flags, fail
 from mesh.agent_ca import Pair, Role, Wanted, make_authority, make_certificate
 from mesh.certificates import CertificateError
+from model.goerrors import go_text
 
 MAX_FILE = 1 << 20
 
@@ -54,7 +55,7 @@ def create_certificate(flags: Flags) -> int:
     try:
         signer = Pair(_read(authority), _read(authority_key))
     except (OSError, ValueError) as error:
-        return fail(f"Error reading CA: {error}")
+        return fail(f"Error reading CA: {go_text(error)}")
     wanted = Wanted(
         role,
         datacenter,
@@ -108,6 +109,6 @@ def _save(pair: Pair, certificate: Path, key: Path) -> int:
             with os.fdopen(handle, "w") as file:
                 file.write(text)
         except OSError as error:
-            return fail(f"Error writing {path}: {error.strerror}")
+            return fail(f"Error writing {path}: {go_text(error)}")
         print(f"==> Saved {path}")
     return 0

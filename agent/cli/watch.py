@@ -12,6 +12,7 @@ from agent.cli.child import Stopped, feed, told_to_stop
 from agent.cli.client import Api, ApiError, refusal
 from agent.cli.flags import Flags, fail
 from agent.watch_types import TYPES, Question, WrongWatch, next_index, question
+from model.goerrors import go_text
 
 RETRY = 5.0
 MAX_RETRY = 180.0
@@ -80,6 +81,6 @@ def _follow(api: Api, asked: Question, flags: Flags) -> int:
         try:
             code = feed(flags.arguments, flags["shell"], {"CONSUL_INDEX": str(answered)}, data)
         except OSError as error:
-            return fail(f"Error executing handler: {error}")
+            return fail(f"Error executing handler: {go_text(error, 'fork/exec')}")
         if code:
             return fail(f"Error executing handler: exit status {code}")

@@ -18,7 +18,7 @@ from agent.config.metrics_proxy import metrics_proxy_of
 from agent.config.reader import Reader
 from agent.config.settings import Config, ConfigError, DnsConfig, HttpConfig, Ports, Soa
 from agent.config.template import is_template
-from agent.config.tls import tls_settings
+from agent.config.tls import auto_encrypt, tls_settings
 from model.durations import SECOND
 from model.structs.operator import DEFAULT_AUTOPILOT, AutopilotConfig
 
@@ -105,6 +105,7 @@ def build(read: Reader, dev: bool) -> Config:
         dns=_dns(read.section("dns_config")),
         http=_http(read.section("http_config")),
         tls=tls_settings(read.values),
+        auto_encrypt=auto_encrypt(read.section("auto_encrypt"), server),
         enable_agent_tls_for_checks=read.flag("enable_agent_tls_for_checks"),
         limits=connection_limits(limits),
         unix_sockets=unix_sockets(read.section("unix_sockets")),

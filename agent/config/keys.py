@@ -22,7 +22,7 @@ HONOURED = frozenset(
         *("ca_file", "ca_path", "cert_file", "key_file", "tls", "tls_cipher_suites", "tls_min_version"),
         *("tls_prefer_server_cipher_suites", "unix_sockets", "verify_incoming", "verify_incoming_https"),
         *("verify_incoming_rpc", "verify_outgoing", "verify_server_hostname"),
-        *("enable_agent_tls_for_checks", "server_name"),
+        *("auto_encrypt", "enable_agent_tls_for_checks", "server_name"),
         *("advertise_addr_wan", "advertise_reconnect_timeout", "encrypt", "encrypt_verify_incoming"),
         *("encrypt_verify_outgoing", "gossip_lan", "gossip_wan", "reconnect_timeout", "reconnect_timeout_wan"),
         *("retry_interval_wan", "retry_join_wan", "retry_max_wan", "serf_lan", "serf_lan_allowed_cidrs", "serf_wan"),
@@ -35,7 +35,7 @@ KNOWN = HONOURED | frozenset(
     (
         *("acl", "acl_agent_master_token", "acl_agent_token", "acl_datacenter", "acl_default_policy"),
         *("acl_down_policy", "acl_enable_key_list_policy", "acl_master_token", "acl_replication_token", "acl_token"),
-        *("acl_ttl", "acl_enable_token_replication", "audit", "auto_config", "auto_encrypt", "cloud"),
+        *("acl_ttl", "acl_enable_token_replication", "audit", "auto_config", "cloud"),
         *("default_intention_policy", "disable_compat_1.9", "enable_acl_replication"),
         *("experiments", "license_path", "locality", "non_voting_server"),
         *("partition", "peering", "primary_gateways", "primary_gateways_interval", "raft_boltdb"),

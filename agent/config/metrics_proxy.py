@@ -15,7 +15,7 @@ def metrics_proxy_of(ui: Reader) -> MetricsProxy:
     read = ui.section("metrics_proxy")
     base = read.text("base_url")
     if base and not is_web_address(base):
-        raise ConfigError(f"ui_config.metrics_proxy.base_url must be a valid http or https URL, not {base!r}")
+        raise ConfigError("ui_config.metrics_proxy.base_url must be a valid http or https URL.")
     allowed = read.texts("path_allowlist")
     for path in allowed:
         if not path.startswith("/") or "//" in path or "/../" in f"{path}/" or "/./" in f"{path}/":
@@ -26,7 +26,7 @@ def metrics_proxy_of(ui: Reader) -> MetricsProxy:
     for stanza in read.stanzas("add_headers"):
         name, value = stanza.get("name"), stanza.get("value", "")
         if not isinstance(name, str) or not _HEADER.fullmatch(name) or not isinstance(value, str):
-            raise ConfigError("ui_config.metrics_proxy.add_headers: each needs the name of a header and a value")
+            raise ConfigError("ui_config.metrics_proxy.add_headers: each needs a name that can be a header's")
         if any(ord(sign) < 32 for sign in value):
             raise ConfigError(f"ui_config.metrics_proxy.add_headers: {name!r} contains a line break")
         headers.append((name, value))

@@ -151,6 +151,15 @@ class TlsSettings(msgspec.Struct, frozen=True):
     server_name: str = ""
 
 
+class AutoEncrypt(msgspec.Struct, frozen=True):
+    """Certificates for client agents from servers: `tls` on those who want one, `allow_tls` on those who give it."""
+
+    tls: bool = False
+    allow_tls: bool = False
+    dns_san: list[str] = []
+    ip_san: list[str] = []
+
+
 class Limits(msgspec.Struct, frozen=True):
     """How many connections a client may have (0: any number), and how long it may take to open them."""
 
@@ -251,6 +260,7 @@ class Config(msgspec.Struct, frozen=True):
     dns: DnsConfig = DnsConfig()
     http: HttpConfig = HttpConfig()
     tls: TlsSettings = TlsSettings()
+    auto_encrypt: AutoEncrypt = AutoEncrypt()
     enable_agent_tls_for_checks: bool = False
     limits: Limits = Limits()
     unix_sockets: UnixSockets = UnixSockets()

@@ -8,6 +8,7 @@ from typing import Any
 from agent.config.schema import SCHEMA, canonical, merged_values, unknown_keys
 from agent.config.settings import ConfigError
 from model.config_json import MAX_JSON, HclError, parse_json_text
+from model.goerrors import go_text
 from model.hcl import parse_hcl
 
 MAX_FILES = 10_000
@@ -40,7 +41,7 @@ def _read(path: Path, config_format: str) -> dict[str, Any]:
     try:
         raw = _bounded(path)
     except OSError as error:
-        raise ConfigError(f"config: ReadFile failed on {path}: {error.strerror or error}") from None
+        raise ConfigError(f"config: ReadFile failed on {path}: {go_text(error)}") from None
     if len(raw) > MAX_JSON:
         raise ConfigError(f"config: file {path} is too large: it has more than {MAX_JSON} bytes")
     if (at := raw.find(b"\0")) >= 0:

@@ -5,13 +5,14 @@ interface's setting, where the stanza has none. Files are not opened here: an ag
 when it reloads (`agent.tls`).
 """
 
+import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
 from agent.config.flags import suggest
 from agent.config.reader import Reader
 from agent.config.schema import snake
-from agent.config.settings import ConfigError, TlsInterface, TlsSettings
+from agent.config.settings import AutoEncrypt, ConfigError, TlsInterface, TlsSettings
 
 DEPRECATED = {
     "ca_file": "tls.defaults.ca_file",
@@ -86,6 +87,21 @@ def tls_settings(values: Mapping[str, Any]) -> TlsSettings:
         for name in ("grpc", "https", "internal_rpc")
     }
     return TlsSettings(**found, verify_server_hostname=hostname, server_name=top.text("server_name"))
+
+
+def auto_encrypt(read: Reader, server: bool) -> AutoEncrypt:
+    """The `auto_encrypt` stanza. Raises ConfigError that names the key."""
+    found = AutoEncrypt(read.flag("tls"), read.flag("allow_tls"), read.texts("dns_san"), read.texts("ip_san"))
+    if found.tls and server:
+        raise ConfigError("auto_encrypt.tls: a server has certificates of its own; only client agents can ask for one")
+    if found.allow_tls and not server:
+        raise ConfigError("auto_encrypt.allow_tls: only servers give certificates to others")
+    for text in found.ip_san:
+        try:
+            ipaddress.ip_address(text)
+        except ValueError:
+            raise ConfigError(f"auto_encrypt.ip_san: {text!r} is no IP address") from None
+    return found
 
 
 def _section(stanza: Reader, name: str) -> dict[str, Any]:

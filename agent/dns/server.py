@@ -3,16 +3,20 @@
 import asyncio
 import contextlib
 import logging
+import time
 from typing import Any
 
 from agent.cache import Cache
 from agent.config.settings import Config
 from agent.dns.answer import Resolver
+from model.metrics import METRICS
 from rpc.caller import Caller
 from rpc.streams import send
 
 log = logging.getLogger("lictor.agent.dns")
 
+_ARPA = b"\x04arpa\x00"
+"""What the names of addresses end with, in a question."""
 TCP_TIMEOUT = 10.0
 MAX_TCP = 256
 MAX_PENDING = 2048
@@ -28,6 +32,8 @@ class DnsServer:
         self._tcp: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._connections = 0
+        self._times = METRICS.sample("dns.domain_query", node=config.node_name)
+        self._reverse_times = METRICS.sample("dns.ptr_query", node=config.node_name)
 
     async def start(self) -> None:
         """Listen. Raises OSError when the port is in use."""
@@ -61,9 +67,16 @@ class DnsServer:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def _respond(self, data: bytes, udp: bool, client: str) -> bytes | None:
+        began = time.perf_counter()
+        answer = await self.resolver.respond(data, udp, client)
+        times = self._reverse_times if _ARPA in data.lower() else self._times
+        times.add((time.perf_counter() - began) * 1000.0)
+        return answer
+
     async def _answer(self, transport: asyncio.DatagramTransport, data: bytes, client: Any) -> None:
         try:
-            answer = await self.resolver.respond(data, True, str(client[0]))
+            answer = await self._respond(data, True, str(client[0]))
         except Exception:
             log.exception("a DNS question failed")
             return
@@ -82,7 +95,7 @@ class DnsServer:
                     async with asyncio.timeout(TCP_TIMEOUT):
                         length = int.from_bytes(await reader.readexactly(2), "big")
                         data = await reader.readexactly(length)
-                    answer = await self.resolver.respond(data, False, str(peer[0]) if peer else "")
+                    answer = await self._respond(data, False, str(peer[0]) if peer else "")
                     if answer is None:
                         return
                     send(writer, len(answer).to_bytes(2, "big") + answer)

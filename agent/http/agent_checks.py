@@ -54,7 +54,9 @@ async def register_check(request: ApiRequest) -> ApiResponse:
         owner = agent.local.services.get(definition.service_id)
         if owner is None:
             raise HttpError(404, f'ServiceID "{definition.service_id}" does not exist')
-    agent.registrations.add_check(check_of(base, agent.config.node_name, owner, check_id, definition.name), base)
+    with agent.local.persisted.deferred():
+        agent.registrations.add_check(check_of(base, agent.config.node_name, owner, check_id, definition.name), base)
+    await agent.local.persisted.durable()
     return ApiResponse()
 
 

@@ -6,7 +6,6 @@ from agent.describe import describe, shown_member
 from agent.host import host_info
 from agent.http.described import Operation, Param
 from agent.http.routing import ApiRequest, ApiResponse, HttpError, route
-from agent.metrics import metrics_answer
 from gossip.driver import JoinError
 
 WIDE = Param("wan", "1 or true: the WAN pool, of the servers of all datacenters.")
@@ -89,13 +88,3 @@ async def reload(request: ApiRequest) -> ApiResponse:
     if problem:
         raise HttpError(500, problem)
     return ApiResponse()
-
-
-@route(
-    "GET",
-    "/v1/agent/metrics",
-    Operation(query=(Param("format", "prometheus: in its text format."),), answer=dict[str, Any], also=("text/plain",)),
-)
-async def metrics(request: ApiRequest) -> ApiResponse:
-    """Figures, as JSON or in Prometheus' format."""
-    return metrics_answer(request.agent, prometheus=request.param("format") == "prometheus", pretty=request.pretty)

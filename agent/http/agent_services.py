@@ -68,8 +68,10 @@ async def register_service(request: ApiRequest) -> ApiResponse:
     except DefinitionError as error:
         raise HttpError(error.status, str(error)) from None
     replace = request.has("replace-existing-checks") and request.param("replace-existing-checks") not in FALSE
-    for part in parts:
-        agent.registrations.add_service(part, replace_checks=replace)
+    with agent.local.persisted.deferred():
+        for part in parts:
+            agent.registrations.add_service(part, replace_checks=replace)
+    await agent.local.persisted.durable()
     return ApiResponse()
 
 

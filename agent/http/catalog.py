@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from agent.http.described import ASK, CACHED, MERGE, NEAR, NODE_META, PEER, ROWS, Operation, Param
+from agent.http.reads import Asked, read_route
 from agent.http.routing import JSON, ApiRequest, ApiResponse, HttpError, meta_headers, route
 from model.gojson import encode_json
 from model.structs.catalog import (
@@ -21,6 +22,7 @@ from model.structs.catalog_rpc import (
     DatacentersRequest,
     DCSpecificRequest,
     DeregisterRequest,
+    IndexedCheckServiceNodes,
     NodeSpecificRequest,
     QuerySource,
     RegisterRequest,
@@ -83,28 +85,27 @@ async def datacenters(request: ApiRequest) -> Any:
     return ApiResponse(encode_json(found, request.pretty), 200, JSON, request.cache_headers)
 
 
-@route("GET", "/v1/catalog/nodes", Operation(query=(*ROWS, NODE_META, NEAR), answer=list[Node]))
-async def nodes(request: ApiRequest) -> ApiResponse:
+@read_route("/v1/catalog/nodes", Operation(query=(*ROWS, NODE_META, NEAR), answer=list[Node]))
+def nodes(request: ApiRequest) -> Asked:
     """All nodes."""
     args = DCSpecificRequest(node_meta_filters=request.node_meta(), source=source(request), **request.query_options())
-    reply = await request.call("Catalog.ListNodes", args)
-    return request.json(reply.nodes or [], reply)
+    return Asked("Catalog.ListNodes", args, lambda reply: request.json(reply.nodes or [], reply))
 
 
-@route("GET", "/v1/catalog/services", Operation(query=(*ROWS, NODE_META, CACHED), answer=dict[str, list[str]]))
-async def services(request: ApiRequest) -> ApiResponse:
+@read_route("/v1/catalog/services", Operation(query=(*ROWS, NODE_META, CACHED), answer=dict[str, list[str]]))
+def services(request: ApiRequest) -> Asked:
     """Service names with their tags."""
     args = DCSpecificRequest(node_meta_filters=request.node_meta(), **request.query_options())
-    reply = await request.cached_call("Catalog.ListServices", args)
-    return request.json(reply.services or {}, reply)
+    return Asked("Catalog.ListServices", args, lambda reply: request.json(reply.services or {}, reply), cacheable=True)
 
 
-async def _service_nodes(request: ApiRequest, connect: bool) -> ApiResponse:
+def _service_nodes(request: ApiRequest, connect: bool) -> Asked:
     if not request.rest:
         raise HttpError(400, "Missing service name")
     args = _service_request(request, connect)
-    reply = await request.cached_call("Catalog.ServiceNodes", args)
-    return request.json(reply.service_nodes or [], reply)
+    return Asked(
+        "Catalog.ServiceNodes", args, lambda reply: request.json(reply.service_nodes or [], reply), cacheable=True
+    )
 
 
 def _service_request(request: ApiRequest, connect: bool, ingress: bool = False) -> ServiceSpecificRequest:
@@ -123,63 +124,60 @@ def _service_request(request: ApiRequest, connect: bool, ingress: bool = False) 
     )
 
 
-@route("GET", "/v1/catalog/service/", Operation("{name}", SERVICE, answer=list[ServiceNode]), prefix=True)
-async def service(request: ApiRequest) -> ApiResponse:
+@read_route("/v1/catalog/service/", Operation("{name}", SERVICE, answer=list[ServiceNode]), prefix=True)
+def service(request: ApiRequest) -> Asked:
     """The instances of a service."""
-    return await _service_nodes(request, connect=False)
+    return _service_nodes(request, connect=False)
 
 
-@route("GET", "/v1/catalog/connect/", Operation("{name}", SERVICE, answer=list[ServiceNode]), prefix=True)
-async def connect_service(request: ApiRequest) -> ApiResponse:
+@read_route("/v1/catalog/connect/", Operation("{name}", SERVICE, answer=list[ServiceNode]), prefix=True)
+def connect_service(request: ApiRequest) -> Asked:
     """The proxies of a service."""
-    return await _service_nodes(request, connect=True)
+    return _service_nodes(request, connect=True)
 
 
-@route("GET", "/v1/catalog/node/", Operation("{node}", ROWS, answer=NodeServices | None), prefix=True)
-async def node(request: ApiRequest) -> ApiResponse:
+@read_route("/v1/catalog/node/", Operation("{node}", ROWS, answer=NodeServices | None), prefix=True)
+def node(request: ApiRequest) -> Asked:
     """A node with its services by ID; `null` for an unknown one."""
     if not request.rest:
         raise HttpError(400, "Missing node name")
     merged = request.has("merge-central-config")
     args = NodeSpecificRequest(node=request.rest, merge_central_config=merged, **request.query_options())
-    reply = await request.call("Catalog.NodeServices", args)
-    return request.json(reply.node_services, reply)
+    return Asked("Catalog.NodeServices", args, lambda reply: request.json(reply.node_services, reply))
 
 
-@route("GET", "/v1/catalog/node-services/", Operation("{node}", ROWS, answer=NodeServiceList), prefix=True)
-async def node_services(request: ApiRequest) -> ApiResponse:
+@read_route("/v1/catalog/node-services/", Operation("{node}", ROWS, answer=NodeServiceList), prefix=True)
+def node_services(request: ApiRequest) -> Asked:
     """A node with its services as a list."""
     if not request.rest:
         raise HttpError(400, "Missing node name")
     merged = request.has("merge-central-config")
     args = NodeSpecificRequest(node=request.rest, merge_central_config=merged, **request.query_options())
-    reply = await request.call("Catalog.NodeServiceList", args)
-    return request.json(reply.node_services, reply)
+    return Asked("Catalog.NodeServiceList", args, lambda reply: request.json(reply.node_services, reply))
 
 
-@route("GET", "/v1/catalog/gateway-services/", Operation("{gateway}", ROWS, answer=list[GatewayService]), prefix=True)
-async def gateway_services(request: ApiRequest) -> ApiResponse:
+@read_route("/v1/catalog/gateway-services/", Operation("{gateway}", ROWS, answer=list[GatewayService]), prefix=True)
+def gateway_services(request: ApiRequest) -> Asked:
     """The services behind a gateway."""
     if not request.rest:
         raise HttpError(400, "Missing gateway name")
     args = ServiceSpecificRequest(service_name=request.rest, **request.query_options())
-    reply = await request.call("Catalog.GatewayServices", args)
-    return request.json(reply.services or [], reply)
+    return Asked("Catalog.GatewayServices", args, lambda reply: request.json(reply.services or [], reply))
 
 
-@route("GET", "/v1/health/node/", Operation("{node}", ROWS, answer=list[HealthCheck]), prefix=True)
-async def health_node(request: ApiRequest) -> ApiResponse:
+@read_route("/v1/health/node/", Operation("{node}", ROWS, answer=list[HealthCheck]), prefix=True)
+def health_node(request: ApiRequest) -> Asked:
     """The checks of a node."""
     if not request.rest:
         raise HttpError(400, "Missing node name")
-    reply = await request.call("Health.NodeChecks", NodeSpecificRequest(node=request.rest, **request.query_options()))
-    return request.json(reply.health_checks or [], reply)
+    args = NodeSpecificRequest(node=request.rest, **request.query_options())
+    return Asked("Health.NodeChecks", args, lambda reply: request.json(reply.health_checks or [], reply))
 
 
-@route(
-    "GET", "/v1/health/checks/", Operation("{service}", (*ROWS, NODE_META, NEAR), answer=list[HealthCheck]), prefix=True
+@read_route(
+    "/v1/health/checks/", Operation("{service}", (*ROWS, NODE_META, NEAR), answer=list[HealthCheck]), prefix=True
 )
-async def health_checks(request: ApiRequest) -> ApiResponse:
+def health_checks(request: ApiRequest) -> Asked:
     """The checks of a service."""
     if not request.rest:
         raise HttpError(400, "Missing service name")
@@ -189,14 +187,11 @@ async def health_checks(request: ApiRequest) -> ApiResponse:
         source=source(request),
         **request.query_options(),
     )
-    reply = await request.call("Health.ServiceChecks", args)
-    return request.json(reply.health_checks or [], reply)
+    return Asked("Health.ServiceChecks", args, lambda reply: request.json(reply.health_checks or [], reply))
 
 
-@route(
-    "GET", "/v1/health/state/", Operation("{state}", (*ROWS, NODE_META, NEAR), answer=list[HealthCheck]), prefix=True
-)
-async def health_state(request: ApiRequest) -> ApiResponse:
+@read_route("/v1/health/state/", Operation("{state}", (*ROWS, NODE_META, NEAR), answer=list[HealthCheck]), prefix=True)
+def health_state(request: ApiRequest) -> Asked:
     """The checks that have a status."""
     if not request.rest:
         raise HttpError(400, "Missing check state")
@@ -206,8 +201,7 @@ async def health_state(request: ApiRequest) -> ApiResponse:
         source=source(request),
         **request.query_options(),
     )
-    reply = await request.call("Health.ChecksInState", args)
-    return request.json(reply.health_checks or [], reply)
+    return Asked("Health.ChecksInState", args, lambda reply: request.json(reply.health_checks or [], reply))
 
 
 def passing(instance: CheckServiceNode, allowed: tuple[str, ...] = ("passing",)) -> bool:
@@ -215,22 +209,24 @@ def passing(instance: CheckServiceNode, allowed: tuple[str, ...] = ("passing",))
     return all(check.status in allowed for check in instance.checks or ())
 
 
-async def _health_service(request: ApiRequest, connect: bool, ingress: bool = False) -> ApiResponse:
+def _health_service(request: ApiRequest, connect: bool, ingress: bool = False) -> Asked:
     if not request.rest:
         raise HttpError(400, "Missing service name")
-    only_passing = malformed = False
+    args = _service_request(request, connect, ingress)
+    streaming = bool(args.min_query_index) or request.wants_cached
+    streaming = streaming and not request.has("near") and not ingress
+    return Asked("Health.ServiceNodes", args, lambda reply: _instances(request, reply, streaming), cacheable=True)
+
+
+def _instances(request: ApiRequest, reply: IndexedCheckServiceNodes, streaming: bool) -> ApiResponse:
+    only_passing = False
     if request.has("passing"):
         text = request.param("passing")
         if text.lower() in ("", "1", "t", "true"):
             only_passing = True
         elif text.lower() not in ("0", "f", "false"):
-            malformed = True
-    args = _service_request(request, connect, ingress)
-    reply = await request.cached_call("Health.ServiceNodes", args)
-    if malformed:
-        raise HttpError(400, "Invalid value for ?passing", meta_headers(reply, request))
+            raise HttpError(400, "Invalid value for ?passing", meta_headers(reply, request))
     found = [one for one in reply.nodes or [] if not only_passing or passing(one)]
-    streaming = (args.min_query_index or request.wants_cached) and not request.has("near") and not ingress
     headers = meta_headers(reply, request, backend="streaming" if streaming else "")
     if streaming:
         headers["X-Consul-KnownLeader"] = "false"  # So Consul answers from its streaming backend.
@@ -239,34 +235,31 @@ async def _health_service(request: ApiRequest, connect: bool, ingress: bool = Fa
     return ApiResponse(encode_json(found, request.pretty), 200, JSON, headers)
 
 
-@route(
-    "GET",
+@read_route(
     "/v1/health/service/",
     Operation("{service}", (*SERVICE, PASSING), answer=list[CheckServiceNode]),
     prefix=True,
 )
-async def health_service(request: ApiRequest) -> ApiResponse:
+def health_service(request: ApiRequest) -> Asked:
     """The instances of a service with their checks."""
-    return await _health_service(request, connect=False)
+    return _health_service(request, connect=False)
 
 
-@route(
-    "GET",
+@read_route(
     "/v1/health/connect/",
     Operation("{service}", (*SERVICE, PASSING), answer=list[CheckServiceNode]),
     prefix=True,
 )
-async def health_connect(request: ApiRequest) -> ApiResponse:
+def health_connect(request: ApiRequest) -> Asked:
     """The proxies of a service with their checks."""
-    return await _health_service(request, connect=True)
+    return _health_service(request, connect=True)
 
 
-@route(
-    "GET",
+@read_route(
     "/v1/health/ingress/",
     Operation("{service}", (*SERVICE, PASSING), answer=list[CheckServiceNode]),
     prefix=True,
 )
-async def health_ingress(request: ApiRequest) -> ApiResponse:
+def health_ingress(request: ApiRequest) -> Asked:
     """The ingress gateways of a service with their checks."""
-    return await _health_service(request, connect=False, ingress=True)
+    return _health_service(request, connect=False, ingress=True)

@@ -17,7 +17,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import NamedTuple, TypeVar, cast
+from typing import NamedTuple, Protocol, TypeVar, cast
 
 from multidict import CIMultiDict
 
@@ -33,6 +33,10 @@ MAX_BODY = 256 << 10
 MAX_AHEAD = 1 << 20
 """Bytes of later requests that are taken in while one is being answered."""
 GZIP_IN_THREAD = 64 << 10
+MAX_AT_ONCE = 16
+"""Requests of one connection that are answered without a task before others get a turn."""
+JOIN = 64 << 10
+"""Bytes up to which it is cheaper to copy an answer into one piece than to write two."""
 
 _PLAIN_HEAD = re.compile(rb"(GET|PUT|POST|DELETE) (/[!-~]*) HTTP/1\.1\r\n((?:[A-Za-z0-9_-]+:[ -~\t]*\r\n)*)\r\n")
 _NOT_PLAIN = ("Transfer-Encoding", "Expect", "Connection", "Upgrade", "Content-Encoding")
@@ -58,6 +62,13 @@ class Outgoing(NamedTuple):
     answer: ApiResponse
     headers: dict[str, str]
     gzip: bool
+
+
+class Work(Protocol):
+    """What is under way for a connection: a task, or a read that waits."""
+
+    def cancel(self) -> object:
+        """The client is gone."""
 
 
 _HEAD_ENDS = re.compile(rb"\r?\n\r?\n")
@@ -125,6 +136,8 @@ class Doors:
         self.within_limit = within_limit
         self.fallback = fallback
         self.open: set[Front] = set()
+        self.take: Callable[[Front, bytes], bool] | None = None
+        """Whoever answers requests that need no task, by their head; False from it: this one does."""
         self.handed: dict[asyncio.BaseProtocol, Front] = {}
         """Connections that are aiohttp's, by its protocol."""
 
@@ -134,22 +147,38 @@ class Doors:
 
     async def close(self, seconds: float) -> None:
         """End the connections; answers under way get so many seconds."""
-        tasks = [front.task for front in self.open if front.task is not None]
+        tasks = [front.task for front in self.open if isinstance(front.task, asyncio.Task)]
         for front in list(self.open):
             front.closing = True
-            if front.task is None:
+            if not isinstance(front.task, asyncio.Task):
                 front.close()
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)
         for front in list(self.open):
             front.close()
-            if front.task is not None:
+            if isinstance(front.task, asyncio.Task):
                 front.task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class Front(asyncio.Protocol):
     """One connection. Once aiohttp has it, this passes on what the transport says and keeps watching."""
+
+    __slots__ = (
+        *(
+            "_buffer",
+            "_counted",
+            "_deadline",
+            "_doors",
+            "_ended",
+            "_reading",
+            "_refused",
+            "_remote",
+            "_request",
+            "_rest",
+        ),
+        *("_searched", "_stalled", "_timer", "_transport", "_unsent", "_writable", "cancellable", "closing", "task"),
+    )
 
     def __init__(self, doors: Doors, counted: bool = False) -> None:
         self._doors = doors
@@ -168,7 +197,7 @@ class Front(asyncio.Protocol):
         self._reading = True
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self.task: asyncio.Task[object] | None = None
+        self.task: Work | None = None
         self.cancellable = False
         self.closing = False
 
@@ -200,9 +229,14 @@ class Front(asyncio.Protocol):
             return
         if self._refused:
             return
+        tried = False
+        if self.task is None and not self._buffer and data.find(b"\r\n\r\n") == len(data) - 4:
+            if self._taken(data):
+                return
+            tried = True
         self._buffer += data
         if self.task is None:
-            self._next()
+            self._next(tried)
         elif self._reading and len(self._buffer) > MAX_AHEAD:
             self._reading = False
             self._transport.pause_reading()
@@ -269,11 +303,13 @@ class Front(asyncio.Protocol):
         # To close at once would reset the connection, and the answer might be lost with it.
         self._timer = asyncio.get_running_loop().call_later(self._doors.times.refused, self._transport.abort)
 
-    def _next(self) -> None:
-        """Answer the next request if it is whole."""
+    def _next(self, tried: bool = False) -> None:
+        """Answer the next request if it is whole; `tried`: it needs a task."""
         if not self._buffer or self._transport.is_closing():
             return
         request = self._request
+        if request is None and not tried and self._take_some():
+            return
         if request is None:
             request = self._request = plain_head(self._buffer, self._doors.max_plain_head)
             if request is None:
@@ -288,6 +324,55 @@ class Front(asyncio.Protocol):
         del self._buffer[:end]
         self.cancellable = request.method == "GET"
         self.task = asyncio.get_running_loop().create_task(self._answer(request, body))
+
+    def _taken(self, head: bytes) -> bool:
+        """Whether the request of this head is answered, or waits, without a task."""
+        take = self._doors.take
+        if take is None or self._writable is not None or not take(self, head):
+            return False
+        self.cancellable, self._searched = True, 0
+        return True
+
+    def _take_some(self) -> bool:
+        """Answer requests of the buffer without a task; False when the next one needs one."""
+        buffer = self._buffer
+        for _ in range(MAX_AT_ONCE):
+            end = buffer.find(b"\r\n\r\n") + 4
+            if end < 4 or not self._taken(bytes(buffer[:end])):
+                return False
+            del buffer[:end]
+            if self.task is not None or not buffer:
+                return True
+        asyncio.get_running_loop().call_soon(self._next_later)  # Others get a turn.
+        return True
+
+    def _next_later(self) -> None:
+        if self.task is None:
+            self._next()
+
+    def deliver(self, opening: bytes, rest: bytes) -> None:
+        """Send an answer that needs no task, in two pieces; nothing else may be under way."""
+        transport = self._transport
+        if transport.is_closing():
+            return
+        if len(rest) > JOIN:
+            transport.writelines((opening, rest))
+        else:
+            transport.write(opening + rest)
+        if self._writable is None:
+            self._expect(self._doors.times.idle)
+        else:
+            self.task = asyncio.get_running_loop().create_task(self._catch_up())
+
+    async def _catch_up(self) -> None:
+        """Wait until the client has read what was delivered."""
+        try:
+            await self._drain()
+        except (OSError, asyncio.CancelledError):
+            self.close()
+        finally:
+            self.task = None
+            self.go_on()
 
     def _not_plain(self) -> None:
         """The buffer begins with a head that is unfinished, too large or not plain."""
@@ -393,9 +478,12 @@ class Front(asyncio.Protocol):
             self.close()
         finally:
             self.task = self._request = None
-            self._go_on()
+            self.go_on()
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
+        """An answer is given: look at what the client has sent meanwhile."""
+        if self.task is not None:
+            return
         if self.closing:
             self.close()
         if self._transport.is_closing():
@@ -448,18 +536,30 @@ class Front(asyncio.Protocol):
 
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
-_date = (0, "")
+_openings: tuple[int, dict[int, bytes]] = (0, {})
+
+
+def opening(status: int) -> bytes:
+    """An answer's first line and its date."""
+    global _openings
+    now = int(time.time())
+    if _openings[0] != now:
+        _openings = (now, {})
+    found = _openings[1].get(status)
+    if found is None:
+        date = formatdate(now, usegmt=True)
+        found = _openings[1][status] = f"HTTP/1.1 {status} {_REASONS.get(status, '')}\r\nDate: {date}\r\n".encode()
+    return found
+
+
+def header_lines(headers: Mapping[str, str]) -> bytes:
+    """The headers of an answer and the empty line. Raises ValueError when one would break its line."""
+    text = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if text.count("\n") != len(headers) or text.count("\r") != len(headers):
+        raise ValueError("a header's value contains a line break")
+    return text.encode("utf-8", "replace") + b"\r\n"
 
 
 def head(status: int, headers: Mapping[str, str]) -> bytes:
     """An answer's head. Raises ValueError when a header would break its line."""
-    global _date
-    now = int(time.time())
-    if _date[0] != now:
-        _date = (now, formatdate(now, usegmt=True))
-    lines = [f"HTTP/1.1 {status} {_REASONS.get(status, '')}", f"Date: {_date[1]}"]
-    lines.extend([f"{name}: {value}" for name, value in headers.items()])
-    text = "\r\n".join(lines)
-    if text.count("\n") != len(headers) + 1 or text.count("\r") != len(headers) + 1:
-        raise ValueError("a header's value contains a line break")
-    return text.encode("utf-8", "replace") + b"\r\n\r\n"
+    return opening(status) + header_lines(headers)

@@ -5,11 +5,12 @@ from urllib.parse import urlencode
 
 from agent.http.described import ASK, CAS, DC, READ, NoBody, Operation, Param, Raw
 from agent.http.numbers import unsigned
+from agent.http.reads import Asked, read_route
 from agent.http.routing import JSON, ApiRequest, ApiResponse, HttpError, meta_headers, route
 from model.bare_json import to_bare_json
 from model.codec import Wire
 from model.gojson import JsonError, encode_json, from_json, json_kind, parse_json
-from model.structs.kv import DirEntry, KeyListRequest, KeyRequest, KVSRequest
+from model.structs.kv import DirEntry, IndexedDirEntries, IndexedKeyList, KeyListRequest, KeyRequest, KVSRequest
 from model.structs.txn import (
     TxnCheckOp,
     TxnError,
@@ -40,8 +41,7 @@ VALUE = Raw("application/octet-stream", "The value, at most `limits.kv_max_value
 MAX_TXN_OPS = 128
 
 
-@route(
-    "GET",
+@read_route(
     "/v1/kv/",
     Operation(
         "{key}",
@@ -59,32 +59,35 @@ MAX_TXN_OPS = 128
     ),
     prefix=True,
 )
-async def read(request: ApiRequest) -> ApiResponse:
+def read(request: ApiRequest) -> Asked:
     """One key, all keys below a prefix (`?recurse`), or their names (`?keys`)."""
     key = request.rest
     if request.has("keys"):
-        return await _names(request, key)
+        separator = request.param("separator") or request.param("seperator")
+        names = KeyListRequest(prefix=key, seperator=separator, **request.query_options())
+        return Asked("KVS.ListKeys", names, lambda reply: _names(request, reply))
     options = request.query_options()
     recurse = request.has("recurse")
     if not key and not recurse:
         raise HttpError(400, "Missing key name")
-    reply = await request.call("KVS.List" if recurse else "KVS.Get", KeyRequest(key=key, **options))
+    args = KeyRequest(key=key, **options)
+    return Asked("KVS.List" if recurse else "KVS.Get", args, lambda reply: _entries(request, reply))
+
+
+def _entries(request: ApiRequest, reply: IndexedDirEntries) -> ApiResponse:
     headers = meta_headers(reply, request, consistency=False)
     if not reply.entries:
         return ApiResponse(b"", 404, "", headers)
-    if request.has("raw") and not recurse:
+    if request.has("raw") and not request.has("recurse"):
         headers["X-Content-Type-Options"] = "nosniff"
         headers["Content-Security-Policy"] = "sandbox"
         return ApiResponse(reply.entries[0].value or b"", 200, "text/plain", headers)
     return ApiResponse(encode_json(reply.entries, request.pretty), 200, JSON, headers)
 
 
-async def _names(request: ApiRequest, prefix: str) -> ApiResponse:
-    separator = request.param("separator") or request.param("seperator")
-    args = KeyListRequest(prefix=prefix, seperator=separator, **request.query_options())
-    reply = await request.call("KVS.ListKeys", args)
+def _names(request: ApiRequest, reply: IndexedKeyList) -> ApiResponse:
     headers = meta_headers(reply, request, consistency=False)
-    if not reply.keys and prefix:
+    if not reply.keys and request.rest:
         return ApiResponse(b"", 404, "", headers)
     return ApiResponse(encode_json(reply.keys or [], request.pretty), 200, JSON, headers)
 

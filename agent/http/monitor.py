@@ -1,19 +1,15 @@
-"""/v1/agent/monitor and /v1/agent/metrics/stream: the agent's log and figures as they go on."""
+"""/v1/agent/monitor: the agent's log as it goes on."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 from agent.http.described import Operation, Param, Raw
-from agent.http.routing import JSON, TEXT, ApiRequest, ApiResponse, HttpError, route
+from agent.http.routing import TEXT, ApiRequest, ApiResponse, HttpError, route
 from agent.logs import LEVELS, subscribed
-from agent.metrics import metrics_answer
 
 LOOK = 5.0
 """Seconds without a line after which it is checked whether the client is still there."""
 MONITORS = 64
-"""How many may watch logs and figures at the same time."""
-METRICS_INTERVAL = 10.0
-"""Seconds between two sets of figures."""
+"""How many may watch at the same time."""
 _open = 0
 
 
@@ -45,33 +41,6 @@ async def monitor(request: ApiRequest) -> ApiResponse:
             _open -= 1
 
     answer = ApiResponse(b"", 200, TEXT)
-    answer.stream = send
-    return answer
-
-
-@route(
-    "GET",
-    "/v1/agent/metrics/stream",
-    Operation(
-        answer=Raw("application/json", "An object as /v1/agent/metrics has it, and a line break, every ten seconds.")
-    ),
-)
-async def metrics_stream(request: ApiRequest) -> ApiResponse:
-    """Stream the agent's figures, until the client goes."""
-    _refuse_more()
-    agent = request.agent
-
-    async def send(write: Callable[[bytes], Awaitable[None]]) -> None:
-        global _open
-        _open += 1
-        try:
-            while True:
-                await write(metrics_answer(agent, prometheus=False, pretty=False).body.rstrip(b"\n") + b"\n")
-                await asyncio.sleep(METRICS_INTERVAL)
-        finally:
-            _open -= 1
-
-    answer = ApiResponse(b"", 200, JSON)
     answer.stream = send
     return answer
 

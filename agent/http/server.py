@@ -10,6 +10,7 @@ import ipaddress
 import logging
 import posixpath
 import ssl
+import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
@@ -32,6 +33,7 @@ from agent.http import (
     internal,
     keyring,
     kv,
+    metrics,
     metrics_proxy,
     monitor,
     openapi,
@@ -42,10 +44,13 @@ from agent.http import (
 )
 from agent.http.clients import Clients, accepts_gzip
 from agent.http.front import Doors, Incoming, Outgoing
+from agent.http.kept import KeptAnswers, Prepared, Responder
 from agent.http.listening import Listening
+from agent.http.measured import MeasuredRoutes
 from agent.http.routing import JSON, ROUTES, TEXT, ApiRequest, ApiResponse, HttpError, missing_slash_paths
 from model.errors import ACL_NOT_FOUND, PERMISSION_DENIED, RATE_LIMITED, RpcError
 from model.gojson import encode_json
+from server.server import Server
 from ui.static import find_page
 
 if TYPE_CHECKING:
@@ -55,8 +60,8 @@ log = logging.getLogger("lictor.agent.http")
 
 MODULES = (
     *(agent_checks, agent_health, agent_self, agent_services, catalog, config_entries, connect, disabled),
-    *(discovery_chain, events, intentions, internal, keyring, kv, metrics_proxy, monitor, openapi, operator, query),
-    *(session, snapshot),
+    *(discovery_chain, events, intentions, internal, keyring, kv, metrics, metrics_proxy, monitor, openapi, operator),
+    *(query, session, snapshot),
 )
 NOT_FOUND_API = "Invalid URL path: not a recognized HTTP API endpoint\n"
 _NOT_FOUND_API_BODY = NOT_FOUND_API.encode()
@@ -64,6 +69,8 @@ NOT_FOUND = "Invalid URL path: if attempting to use the HTTP API, ensure the pat
 MAX_HEADER_BYTES = 1 << 20
 HEADER_SLACK = 4096
 """What Go's server, and so Consul, lets through above `max_header_bytes`."""
+GZIP_FROM = 1024
+"""Bytes from which an answer of the API is worth compressing."""
 READ_TIMEOUT = 30.0
 SHUTDOWN_TIMEOUT = 1.0
 """Seconds that answers under way (blocking queries, mostly) get when the agent stops."""
@@ -86,9 +93,14 @@ class HttpServer:
             lingering_time=2.0,
         )
         self._doors = Doors(self.respond, _within_limit, self._aiohttp, self._max_head, self.clients)
+        self.kept: KeptAnswers | None = None
+        if isinstance(agent.delegate, Server):
+            self.kept = KeptAnswers(agent, agent.delegate, Responder(self.prepare, self.refusal, self.finished))
+            self._doors.take = self.kept.take
         self._listening = Listening(self._doors, agent.config.unix_sockets)
         self._context: ssl.SSLContext | None = None
         self._redirects = missing_slash_paths(ROUTES)
+        self._measured = MeasuredRoutes(agent.config.node_name)
         http = agent.config.http
         self._blocked = tuple(http.block_endpoints)
         self._networks = [ipaddress.ip_network(text, strict=False) for text in http.allow_write_http_from]
@@ -149,19 +161,27 @@ class HttpServer:
         """The answer to a request, whatever it may be; raises only CancelledError and ConnectionError."""
         try:
             answer = await self._answer(request)
-        except HttpError as error:
-            answer = ApiResponse(error.text.encode("utf-8", "replace"), error.status, TEXT, error.headers)
-        except RpcError as error:
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except Exception as error:
+            answer = self.refusal(request, error)
+        return self.finished(request, answer)
+
+    def refusal(self, request: Incoming, error: Exception) -> ApiResponse:
+        """What a request is told that failed with an error."""
+        if isinstance(error, HttpError):
+            return ApiResponse(error.text.encode("utf-8", "replace"), error.status, TEXT, error.headers)
+        if isinstance(error, RpcError):
             answer = rpc_error(error)
             if request.method == "GET" and request.target.startswith(_META_ON_ERRORS):
                 answer.headers.update(FAILED_READ)
-        except asyncio.CancelledError:
-            raise
-        except ConnectionError:
-            raise
-        except Exception:
-            log.exception("%s %s", request.method, request.target.partition("?")[0])  # The query may hold a token.
-            answer = ApiResponse(b"internal error", 500, TEXT)
+            return answer
+        # The query may hold a token.
+        log.error("%s %s", request.method, request.target.partition("?")[0], exc_info=error)
+        return ApiResponse(b"internal error", 500, TEXT)
+
+    def finished(self, request: Incoming, answer: ApiResponse) -> Outgoing:
+        """An answer with the headers that all have."""
         headers = {**self._headers, **answer.headers}
         if answer.status != 301 and answer.body != _NOT_FOUND_API_BODY and request.target.startswith("/v1/"):
             # What the metrics proxy passes on may be another agent's answer.
@@ -170,7 +190,7 @@ class HttpServer:
         if answer.content_type:
             headers["Content-Type"] = answer.content_type
         gzip = False
-        if answer.content_type == JSON and len(answer.body) > 1024:
+        if len(answer.body) > GZIP_FROM and request.target.startswith("/v1/") and "Content-Encoding" not in headers:
             headers["Vary"] = "Accept-Encoding"
             gzip = accepts_gzip(request.headers.get("Accept-Encoding", ""))
         return Outgoing(answer, headers, gzip)
@@ -204,6 +224,25 @@ class HttpServer:
         return response
 
     async def _answer(self, request: Incoming) -> ApiResponse:
+        prepared = self.prepare(request)
+        if isinstance(prepared, ApiResponse):
+            return prepared
+        handler, api, measured = prepared
+        began = time.perf_counter()
+        try:
+            result = await handler(api)
+            if not isinstance(result, ApiResponse):
+                result = ApiResponse(encode_json(result, api.pretty), 200, JSON)
+            measured.succeeded()
+            return result
+        except RpcError:
+            measured.refused()
+            raise
+        finally:
+            measured.took(time.perf_counter() - began)
+
+    def prepare(self, request: Incoming) -> ApiResponse | Prepared:
+        """Who answers a request, or its answer when no handler has to be asked. Raises HttpError."""
         raw_path, _, raw_query = request.target.partition("?")
         path = _decode_path(raw_path, self._agent.config.disable_http_unprintable_char_filter)
         redirect = self._cleaned(path)
@@ -241,10 +280,7 @@ class HttpServer:
         api.rest = rest
         if path.startswith(_WITHOUT_NAMESPACES) and path != "/v1/catalog/datacenters":
             _refuse_enterprise(api)
-        result = await handler(api)
-        if isinstance(result, ApiResponse):
-            return result
-        return ApiResponse(encode_json(result, api.pretty), 200, JSON)
+        return Prepared(handler, api, self._measured.of(route.path, request.method))
 
     def _may_write(self, request: Incoming) -> bool:
         try:

@@ -229,7 +229,7 @@ def _request_to_wire(value: ConfigEntryRequest) -> bytes:
 
 
 def _request_from_wire(value: object) -> ConfigEntryRequest:
-    parts = unpack_sequence(raw_bytes(value, "ConfigEntryRequest"), 2)
+    parts = unpack_sequence(raw_bytes(value, "ConfigEntryRequest"), 2, 2)
     cls = _entry_class(parts[0])
     body = parts[1]
     if not isinstance(body, dict):
@@ -249,7 +249,9 @@ def _response_to_wire(value: ConfigEntryResponse) -> bytes:
 
 
 def _response_from_wire(value: object) -> ConfigEntryResponse:
-    parts = unpack_sequence(raw_bytes(value, "ConfigEntryResponse"), 3)
+    parts = unpack_sequence(raw_bytes(value, "ConfigEntryResponse"), 3, 2)
+    if parts[0] and len(parts) < 3:
+        raise WireError("ConfigEntryResponse: the entry is missing")
     entry = from_wire(_entry_class(parts[0]), parts[1]) if parts[0] else None
     return ConfigEntryResponse(entry=entry, **_meta_fields(parts[-1]))
 
@@ -262,7 +264,7 @@ def _list_to_wire(value: IndexedConfigEntries) -> bytes:
 
 
 def _list_from_wire(value: object) -> IndexedConfigEntries:
-    parts = unpack_sequence(raw_bytes(value, "IndexedConfigEntries"), 3)
+    parts = unpack_sequence(raw_bytes(value, "IndexedConfigEntries"), 3, 3)
     body = parts[2]
     if not isinstance(body, dict) or not isinstance(body.get("Entries") or [], list):
         raise WireError("IndexedConfigEntries: expected a map with a list of entries")

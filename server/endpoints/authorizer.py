@@ -65,6 +65,8 @@ class AllowAll:
 
 
 ALLOW_ALL = AllowAll()
+WHO_MAY = ("acl",)
+"""The topic that every change of what some token may do has to touch: answers that were kept are dropped by it."""
 
 
 def authorizer(context: "Context", token: str) -> Authorizer:

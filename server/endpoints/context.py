@@ -49,6 +49,13 @@ class ServerMember(NamedTuple):
     read_replica: bool = False
 
 
+class SignOffer(NamedTuple):
+    """What client agents that ask for a certificate are told: authorities to trust (PEM), and what to verify."""
+
+    roots: tuple[str, ...] = ()
+    verify_server_hostname: bool = False
+
+
 class Raft(Protocol):
     """The part of `server.raft.driver.RaftNode` that endpoints use; see there for what its methods raise."""
 
@@ -137,6 +144,10 @@ class Context(Protocol):
     @property
     def coordinate_updates(self) -> MutableMapping[tuple[str, str], Coordinate]:
         """Coordinates by (node in lower case, segment) that wait for the next batch, which the leader's loop writes."""
+
+    @property
+    def auto_encrypt(self) -> SignOffer | None:
+        """What client agents get that have no certificate; None: nothing."""
 
     @property
     def ca(self) -> CertificateAuthority:

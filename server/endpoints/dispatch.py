@@ -2,21 +2,39 @@
 
 import asyncio
 import importlib
+import time
 from typing import Any
 
 from model.codec import Wire
 from model.errors import NO_LEADER, NO_PATH_TO_DATACENTER, RpcError
+from model.metrics import METRICS
 from model.structs.base import Query
 from server.endpoints.context import FOLLOW_UPS, LOCAL, READS, WRITES, Context
 from server.endpoints.query import run_read
 from server.raft.errors import NotLeader, RaftError
 
 ENDPOINTS = (
-    *("catalog", "config_entries", "connect_ca", "coordinate", "discovery_chain", "health", "intentions", "internal"),
-    *("keyring", "kvs", "operator", "prepared_query", "session", "status", "topology", "txn"),
+    *("auto_encrypt", "catalog", "config_entries", "connect_ca", "coordinate", "discovery_chain", "health"),
+    *("intentions", "internal", "keyring", "kvs", "operator", "prepared_query", "session", "status", "topology", "txn"),
 )
 """The modules of this package whose import registers endpoints."""
 CONNECT_DISABLED = "Connect must be enabled in order to use this endpoint"
+_TIMES = {
+    method: METRICS.sample(name)
+    for method, name in (
+        ("Catalog.Register", "catalog.register"),
+        ("Catalog.Deregister", "catalog.deregister"),
+        ("ConfigEntry.Apply", "config_entry.apply"),
+        ("ConfigEntry.Delete", "config_entry.delete"),
+        ("Intention.Apply", "intention.apply"),
+        ("KVS.Apply", "kvs.apply"),
+        ("PreparedQuery.Apply", "prepared-query.apply"),
+        ("Session.Apply", "session.apply"),
+        ("Session.Renew", "session.renew"),
+        ("Txn.Apply", "txn.apply"),
+    )
+}
+"""How long the leader takes for these, by method."""
 _OF_THE_MESH = ("ConnectCA.", "Intention.", "DiscoveryChain.")
 """Endpoints that refuse while `connect.enabled` is false."""
 
@@ -120,7 +138,14 @@ async def _here(context: Context, method: str, args: Wire) -> Any:
         function = READS.get(method)
         if function is not None:
             return await _read(context, method, args)
-        return await WRITES[method](context, args)
+        times = _TIMES.get(method)
+        if times is None:
+            return await WRITES[method](context, args)
+        began = time.perf_counter()
+        try:
+            return await WRITES[method](context, args)
+        finally:
+            times.add((time.perf_counter() - began) * 1000.0)
     except NotLeader:
         raise
     except RaftError as error:

@@ -59,8 +59,10 @@ def checks_in_state(
 ) -> IndexedHealthChecks:
     """The checks that have a status, or all for "any"."""
     store, authz = context.fsm.store, authorizer(context, args.token)
-    found = store.catalog.checks_in_state(args.state, watch)
-    return _checks(store, found, args.filter, args.node_meta_filters, args.source, authz)
+    checks, index = store.catalog.checks_in_state(args.state, watch)
+    if args.node_meta_filters:  # Then a node that changes changes the answer, too.
+        index = max(index, store.catalog.list_nodes(watch)[1])
+    return _checks(store, (checks, index), args.filter, args.node_meta_filters, args.source, authz)
 
 
 @read("Health.NodeChecks")

@@ -1,17 +1,21 @@
 """The query path, once for all reads: consistency, blocking, index rules and the meta data of answers."""
 
 import asyncio
+import time
 from typing import Any, NamedTuple
 
 import msgspec
 
 from model.errors import NO_LEADER, RpcError
+from model.metrics import METRICS
 from model.structs.base import Meta, Query
 from model.tables import Watch
 from server.endpoints.context import Context, ReadFunction
 from server.raft.errors import LeadershipLost, NotLeader, ProposalTimeout
 
 _SECOND = 1_000_000_000
+_QUERIES = METRICS.counter("rpc.query")
+_CONSISTENT = METRICS.sample("rpc.consistentRead")
 
 
 class Unanswered(NamedTuple):
@@ -26,9 +30,12 @@ async def run_read(context: Context, function: ReadFunction, args: Query) -> Any
     A blocking read (`min_query_index` above 0) returns when its index has passed that, or after its time with the
     present answer; up to a sixteenth of the time is added at random, so that watchers do not return in step.
     """
+    _QUERIES.add()
     if args.require_consistent:
+        began = time.perf_counter()
         try:
             await context.raft.read_barrier(context.limits.hold_timeout)
+            _CONSISTENT.add((time.perf_counter() - began) * 1000.0)
         except NotLeader:
             raise
         except (LeadershipLost, ProposalTimeout):
@@ -42,13 +49,32 @@ async def run_read(context: Context, function: ReadFunction, args: Query) -> Any
     return _with_meta(context, reply) if isinstance(reply, Meta) else reply
 
 
-async def _blocking(context: Context, function: ReadFunction, args: Query) -> Any:
+def leads(context: Context) -> bool:
+    """Whether this server may answer reads in the default mode by itself, as far as it knows."""
+    raft = context.raft
+    return raft.is_leader and raft.ready_for_reads
+
+
+def read_now(context: Context, function: ReadFunction, args: Query, watch: Watch) -> Any:
+    """Answer a read from the state of this turn of the event loop; whether that is allowed, `leads` says.
+
+    Raises RpcError.
+    """
+    reply = function(context, args, watch)
+    return _with_meta(context, reply) if isinstance(reply, Meta) else reply
+
+
+def seconds_to_wait(context: Context, max_query_time: int) -> float:
+    """How long a blocking read waits that asks for so many nanoseconds (0: that does not say)."""
     limits = context.limits
-    seconds = args.max_query_time / _SECOND if args.max_query_time > 0 else limits.default_query_time
+    seconds = max_query_time / _SECOND if max_query_time > 0 else limits.default_query_time
     seconds = min(seconds, limits.max_query_time)
-    seconds += seconds / 16 * context.random()
+    return seconds + seconds / 16 * context.random()
+
+
+async def _blocking(context: Context, function: ReadFunction, args: Query) -> Any:
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
+    deadline = loop.time() + seconds_to_wait(context, args.max_query_time)
     store = context.fsm.store
     while True:
         watch = Watch()

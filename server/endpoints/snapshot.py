@@ -9,6 +9,7 @@ import io
 from typing import IO, BinaryIO, cast
 
 from model.errors import RpcError
+from model.goerrors import go_text
 from model.structs.operator import SnapshotRequest, SnapshotResponse
 from rpc.snapshot_stream import RESTORE, SAVE, spool
 from server.endpoints.authorizer import authorizer
@@ -61,7 +62,7 @@ async def _save(context: Context, request: SnapshotRequest) -> tuple[SnapshotRes
         await asyncio.to_thread(write_archive, cast(BinaryIO, saved), meta, write, context.now_nanoseconds() / 1e9)
     except OSError as error:
         saved.close()
-        raise RpcError(f"failed to write snapshot: {error.strerror or error}") from None
+        raise RpcError(f"failed to write snapshot: {go_text(error)}") from None
     saved.seek(0)
     last_contact = 0 if raft.is_leader else int(raft.last_contact * 1e9)
     response = SnapshotResponse(index=meta.index, known_leader=raft.leader is not None, last_contact=last_contact)

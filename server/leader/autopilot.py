@@ -9,6 +9,7 @@ from typing import Protocol
 
 from model.errors import RpcError
 from model.gotime import GoTime
+from model.metrics import METRICS
 from model.structs.base import Empty
 from model.structs.operator import (
     DEFAULT_AUTOPILOT,
@@ -26,6 +27,8 @@ from server.leader.autopilot_rules import Member, Observation, failure_tolerance
 from server.raft.node_config import Server
 
 TIMEOUT = 1.5
+_LAST_CONTACT = METRICS.sample("raft.leader.lastContact")
+_NEVER = 3600 * 10**9
 SERF_STATUS = {"none": 0, "alive": 1, "leaving": 2, "left": 3, "failed": 4}
 
 
@@ -65,6 +68,8 @@ class Autopilot:
         leader = stats.get(leader_id, AutopilotStats())
         before, self._seen = self._seen, {}
         for server in servers:
+            if server.id != leader_id and server.id in stats and stats[server.id].last_contact < _NEVER:
+                _LAST_CONTACT.add(stats[server.id].last_contact / 1e6)
             member = members.get(server.id, Member("", "none", ""))
             figures = stats.get(server.id, AutopilotStats())
             healthy = server.id in stats and is_healthy(member, figures, leader, config)

@@ -4,6 +4,7 @@ The leader sets it up once; from then on every change is a command, so any later
 """
 
 import logging
+import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -51,6 +52,8 @@ def parse_config(config: dict[str, Any] | None) -> ProviderConfig:
             times[key] = _duration(shown, given[key])
     try:
         rate = float(given.get("csrmaxpersecond", 50))
+        if not math.isfinite(rate):
+            raise ValueError
     except (TypeError, ValueError, OverflowError):
         text = given["csrmaxpersecond"]
         raise RpcError(
@@ -86,7 +89,10 @@ def _whole(name: str, value: Any) -> int:
 
 def _duration(name: str, value: Any) -> int:
     try:
-        return parse_duration(value) if isinstance(value, str) else int(value)
+        found = parse_duration(value) if isinstance(value, str) else int(value)
+        if not -MAX_DURATION <= found <= MAX_DURATION:
+            raise ValueError(f"{value} overflows int64")
+        return found
     except (DurationError, TypeError, ValueError, OverflowError) as error:
         raise RpcError(f"error decoding config: 1 error(s) decoding:\n\n* error decoding '{name}': {error}") from None
 
@@ -117,6 +123,8 @@ def _check(config: ProviderConfig) -> None:
         raise RpcError("must provide a private key when providing a root cert")
 
 
+MAX_DURATION = (1 << 63) - 1
+"""Nanoseconds: some 292 years."""
 Apply = Callable[[int, msgspec.Struct], Awaitable[Any]]
 
 
@@ -249,8 +257,8 @@ class CertificateAuthority:
             raise RpcError("could not atomically update roots and config")
         log.info("CA rotated to new root under provider: provider=%s", PROVIDER)
 
-    async def sign(self, csr: str) -> IssuedCert:
-        """Issue a leaf for a request. Raises RpcError naming what is wrong with it."""
+    async def sign(self, csr: str, foreign_domain: str = "") -> IssuedCert:
+        """Issue a leaf for a request, which may also be for `foreign_domain`. Raises RpcError with what is wrong."""
         ca = self._store().connect_ca
         root = ca.active_root()
         state = ca.provider_states.get(root.id) if root else None
@@ -264,7 +272,7 @@ class CertificateAuthority:
             raise RpcError(str(error)) from None
         if not isinstance(identity, ServiceIdentity | AgentIdentity):
             raise RpcError("SPIFFE ID in CSR must be a service or agent ID")
-        if identity.trust_domain != self.trust_domain.lower():
+        if identity.trust_domain not in (self.trust_domain.lower(), foreign_domain or None):
             raise RpcError(
                 f'SPIFFE ID in CSR from a different trust domain: "{identity.trust_domain}", '
                 f'we are "{self.trust_domain}"'

@@ -5,11 +5,13 @@
 
 import asyncio
 import logging
+import time
 from collections import deque
 
 from model.codec import pack_builtins, to_wire
 from model.commands import CommandType
 from model.errors import RpcError
+from model.metrics import METRICS
 from model.structs.kv import TombstoneRequest
 from model.structs.operator import AutopilotSetConfigRequest, SystemMetadataEntry, SystemMetadataRequest
 from model.structs.session import Session, SessionRequest
@@ -17,6 +19,8 @@ from server.endpoints.context import Context, propose
 from server.raft.errors import RaftError
 
 log = logging.getLogger("lictor.leader")
+
+_INVALIDATED = METRICS.sample("session_ttl.invalidate")
 
 SESSION_PERIOD = 0.5
 COORDINATE_PERIOD = 5.0
@@ -75,8 +79,10 @@ class Housekeeping:
             request = SessionRequest(
                 op="destroy", datacenter=context.datacenter, session=Session(id=session_id, node=session.node)
             )
+            began = time.perf_counter()
             try:
                 await propose(context, CommandType.SESSION, request)
+                _INVALIDATED.add((time.perf_counter() - began) * 1000.0)
             except BaseException:
                 context.session_timers.retry(session)
                 raise

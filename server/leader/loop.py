@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable
 
 from gossip.core import EventKind, Member, MemberEvent
 from model.errors import RpcError
+from model.metrics import METRICS
 from server.endpoints.context import Context
 from server.leader.housekeeping import Housekeeping
 from server.leader.reconcile import Reconciler
@@ -16,6 +18,8 @@ from server.raft.errors import RaftError
 
 log = logging.getLogger("lictor.leader")
 
+_RECONCILED = METRICS.sample("leader.reconcile")
+_BARRIERS = METRICS.sample("leader.barrier")
 RECONCILE_INTERVAL = 60.0
 RETRY = 1.0
 
@@ -80,7 +84,9 @@ class LeaderLoop:
             while True:
                 delay = RECONCILE_INTERVAL
                 try:
+                    began = time.perf_counter()
                     await reconciler.all(self._members())
+                    _RECONCILED.add((time.perf_counter() - began) * 1000.0)
                     self._established.set()
                 except (RaftError, RpcError) as error:
                     log.warning("failed to reconcile: %s", error)
@@ -96,7 +102,9 @@ class LeaderLoop:
                 chore.cancel()
 
     async def _establish(self) -> None:
+        began = time.perf_counter()
         await self._raft.barrier()
+        _BARRIERS.add((time.perf_counter() - began) * 1000.0)
         # Before the first registration: whether a service gets a virtual address hangs on these.
         await Housekeeping(self._context).set_markers()
         if self._context.connect_enabled:

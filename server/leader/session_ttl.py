@@ -29,6 +29,9 @@ class SessionTimers:
         self._deadlines: dict[str, float] = {}
         self._heap: list[tuple[float, str]] = []
 
+    def __len__(self) -> int:
+        return len(self._deadlines)
+
     def reset(self, sessions: Iterable[Session]) -> None:
         """Forget all deadlines and give these sessions their full time."""
         self._deadlines.clear()

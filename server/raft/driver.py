@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from model.metrics import METRICS
 from server.raft import messages as m
 from server.raft.confchange import Change
 from server.raft.core import Raft
@@ -42,6 +43,16 @@ from server.raft.transport import Transport
 from server.raft.waiting import Waiting
 
 log = logging.getLogger("lictor.raft")
+
+_PROPOSED = METRICS.counter("raft.apply")
+_BARRIERS = METRICS.counter("raft.barrier")
+_COMMIT_TIMES = METRICS.sample("raft.commitTime")
+_APPLY_TIMES = METRICS.sample("raft.fsm.apply")
+_VERIFIED = METRICS.counter("raft.verify_leader")
+_BECAME_LEADER = METRICS.counter("raft.state.leader")
+_BECAME_FOLLOWER = METRICS.counter("raft.state.follower")
+_BECAME_CANDIDATE = METRICS.counter("raft.state.candidate")
+_SNAPSHOT_TIMES = METRICS.sample("raft.snapshot.create")
 
 MAX_ENTRY = 4 << 20
 """Bytes up to which a command is one entry; a larger one goes into the log in pieces."""
@@ -100,6 +111,7 @@ class RaftNode:
         self._closed = False
         self._known_leader = ""
         self._was_leader = False
+        self._known_role = Role.FOLLOWER
         self._on_leadership: list[Callable[[bool], None]] = []
         self._on_leader_change: list[Callable[[Server | None], None]] = []
         self.failed: asyncio.Future[BaseException] | None = None
@@ -249,7 +261,12 @@ class RaftNode:
             raise DiskFull
         core = self.core
         index = core.propose(data, kind)
-        return await self._outcome(index, core.term, timeout)
+        (_BARRIERS if kind == m.BARRIER else _PROPOSED).add()
+        began = time.perf_counter()
+        try:
+            return await self._outcome(index, core.term, timeout)
+        finally:
+            _COMMIT_TIMES.add((time.perf_counter() - began) * 1000.0)
 
     async def _outcome(self, index: int, term: int, timeout: float) -> Any:
         future = self._waiting.for_entry(index, term, timeout)
@@ -267,6 +284,7 @@ class RaftNode:
         """
         if not self.is_leader:
             raise NotLeader(*self._leader_pair())
+        _VERIFIED.add()
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._reads.append(future)
         self._wake.set()
@@ -525,8 +543,10 @@ class RaftNode:
             error: Exception | None = None
             if entry.kind == m.COMMAND:
                 self._bytes_since_snapshot += len(entry.data)
+                began = clock()
                 try:
                     result = self._fsm.apply(entry.index, entry.term, entry.data)
+                    _APPLY_TIMES.add((clock() - began) * 1000.0)
                 except Exception as raised:  # Deterministic, so the same on every server: it is the command's result.
                     error = raised
             elif entry.kind == m.PIECE:
@@ -558,6 +578,10 @@ class RaftNode:
 
     def _notice_leadership(self) -> None:
         core = self.core
+        if core.role is not self._known_role:
+            self._known_role = core.role
+            if core.role is Role.CANDIDATE:
+                _BECAME_CANDIDATE.add()
         if self._was_leader and not core.is_leader:
             self._waiting.fail_proposals(LeadershipLost())
             for future in self._asked_reads:
@@ -566,6 +590,7 @@ class RaftNode:
             self._asked_reads.clear()
         if core.is_leader != self._was_leader:
             self._was_leader = core.is_leader
+            (_BECAME_LEADER if core.is_leader else _BECAME_FOLLOWER).add()
             log.info("entering %s state: term=%d", core.role.value.lower(), core.term)
             for callback in self._on_leadership:
                 callback(core.is_leader)
@@ -615,7 +640,9 @@ class RaftNode:
             meta = SnapshotMeta(index, term, configuration, configuration_index)
             write = self._fsm.snapshot()
             loop = asyncio.get_running_loop()
+            began = time.perf_counter()
             stored = await loop.run_in_executor(self._writers, self._snapshots.create, meta, write)
+            _SNAPSHOT_TIMES.add((time.perf_counter() - began) * 1000.0)
             self._snapshot_index, self._snapshot_term = index, term
             log.info("snapshot complete up to %d (%d bytes)", index, stored.size)
             keep = index - self.config.trailing_logs

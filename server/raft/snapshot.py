@@ -17,6 +17,7 @@ from typing import BinaryIO, Protocol
 
 import msgspec
 
+from model.goerrors import go_text
 from server.raft.disk import sync_folder
 from server.raft.errors import CorruptLog
 from server.raft.messages import SnapshotMeta, decode_configuration, encode_configuration
@@ -132,7 +133,7 @@ class DiskSnapshots:
         try:
             file = path.open("rb")
         except OSError as error:
-            raise CorruptLog(f"{path}: {error.strerror}") from None
+            raise CorruptLog(f"{go_text(error)}") from None
         if hashlib.file_digest(file, "sha256").digest() != snapshot.sha256:
             file.close()
             raise CorruptLog(f"{path}: damaged: its checksum differs from meta.json")

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import IO, BinaryIO, Final
 
+from model.goerrors import go_text
 from server.raft import messages as m
 from server.raft.snapshot import Snapshots, StoredSnapshot
 
@@ -102,7 +103,7 @@ class SnapshotReceiver:
                 self._arrived += len(chunk.data)
         except OSError as error:
             self.drop()
-            return self._ack(chunk, term, f"it cannot be written: {error.strerror}")
+            return self._ack(chunk, term, f"it cannot be written: {go_text(error)}")
         return self._ack(chunk, term) if self._arrived < chunk.size else None
 
     def _ack(self, chunk: m.SnapshotChunk, term: int, refusal: str = "") -> m.SnapshotAck:
@@ -138,4 +139,4 @@ class SnapshotReceiver:
         try:
             return self._snapshots.create(chunk.snapshot, write)
         except OSError as error:
-            return f"it cannot be written: {error.strerror}"
+            return f"it cannot be written: {go_text(error)}"

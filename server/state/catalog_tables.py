@@ -146,7 +146,7 @@ class CatalogTables:
             return None, [], self._indexes.get(NODE_EXTINCTION) or self._all()
         key = row.node.lower()
         if watch is not None:
-            watch.note(("node", key))
+            watch.note(("node", key), ("node", node.lower()))
         return row, [item.service for item in self.instances.by("node", key)], self.node_index(key)
 
     def node_checks(self, node: str, watch: Watch | None = None) -> tuple[list[HealthCheck], int]:

@@ -12,7 +12,7 @@ import uvloop
 from aiohttp import web
 
 from agent.http.clients import Times
-from agent.http.front import MAX_BODY, Doors, Incoming, Outgoing, head, plain_head
+from agent.http.front import MAX_BODY, Doors, Front, Incoming, Outgoing, head, opening, plain_head
 from agent.http.routing import JSON, ApiResponse
 
 PLAIN = b"GET /v1/kv/a?raw HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -249,7 +249,7 @@ async def test_a_head_that_trickles_is_answered_408_and_one_that_never_begins_is
 @pytest.mark.parametrize("plain", [True, False])
 def test_who_takes_nothing_of_an_answer_is_cut_off_and_who_takes_little_is_not(plain: bool) -> None:
     async def scene() -> None:
-        async with serving(Times(write=0.6), size=8 << 20) as (_, doors, connect):
+        async with serving(Times(write=1.5), size=8 << 20) as (_, doors, connect):
             words = (
                 PLAIN if plain else PLAIN.replace(b"Host: x", b"Host: x\r\nTransfer-Encoding: chunked") + b"0\r\n\r\n"
             )
@@ -298,3 +298,132 @@ async def test_connections_beyond_the_limit_hear_why_and_far_beyond_it_nothing()
         reader, writer = await connect()
         writer.write(PLAIN)
         assert await answer(reader) == b"GET /v1/kv/a?raw "
+
+
+FAST = PLAIN.replace(b"/v1/kv/a?raw", b"/fast")
+SLOW = PLAIN.replace(b"/v1/kv/a?raw", b"/slow")
+
+
+class Waiting:
+    """A request that waits, until `answer`."""
+
+    def __init__(self, front: Front) -> None:
+        self.front = front
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+    def answer(self, text: bytes) -> None:
+        self.front.task = None
+        self.front.deliver(*told(text))
+        self.front.go_on()
+
+
+def told(text: bytes) -> tuple[bytes, bytes]:
+    return opening(200), b"Content-Length: %d\r\n\r\n%s" % (len(text), text)
+
+
+class Taker:
+    """Answers `/fast` and `/large` without a task, lets `/hold` wait, leaves all else."""
+
+    def __init__(self, doors: Doors) -> None:
+        self.held: list[Waiting] = []
+        self.taken = 0
+        doors.take = self.take
+
+    def take(self, front: Front, data: bytes) -> bool:
+        assert data.count(b"\r\n\r\n") == 1 and data.endswith(b"\r\n\r\n")
+        target = data.split(b" ")[1]
+        if target == b"/fast":
+            front.deliver(*told(b"fast"))
+        elif target == b"/large":
+            front.deliver(*told(b"x" * 200_000))
+        elif target == b"/hold":
+            front.task = waiting = Waiting(front)
+            self.held.append(waiting)
+        else:
+            return False
+        self.taken += 1
+        return True
+
+
+async def test_requests_with_and_without_a_task_are_answered_in_their_order() -> None:
+    async with serving() as (_, doors, connect):
+        taker = Taker(doors)
+        reader, writer = await connect()
+        writer.write(FAST)
+        assert await answer(reader) == b"fast"
+        writer.write(SLOW)
+        assert await answer(reader) == b"GET /slow "
+        writer.write((FAST + SLOW + FAST * 40 + SLOW) * 3)
+        for _ in range(3):
+            expected = [b"fast", b"GET /slow ", *[b"fast"] * 40, b"GET /slow "]
+            assert [await answer(reader) for _ in expected] == expected
+        writer.write(FAST[:20])
+        await asyncio.sleep(0.05)
+        writer.write(FAST[20:] + FAST[:9])
+        assert await answer(reader) == b"fast"
+        writer.write(FAST[9:])
+        assert await answer(reader) == b"fast"
+        assert taker.taken == 1 + 3 * 41 + 2
+
+
+async def test_what_comes_while_a_request_waits_is_answered_after_it() -> None:
+    async with serving() as (_, doors, connect):
+        taker = Taker(doors)
+        reader, writer = await connect()
+        writer.write(FAST + FAST.replace(b"/fast", b"/hold") + FAST + SLOW)
+        assert await answer(reader) == b"fast"
+        while not taker.held:
+            await asyncio.sleep(0.01)
+        writer.write(FAST)
+        await asyncio.sleep(0.05)
+        taker.held[0].answer(b"held")
+        assert [await answer(reader) for _ in range(4)] == [b"held", b"fast", b"GET /slow ", b"fast"]
+        assert not taker.held[0].cancelled
+
+
+async def test_a_client_that_leaves_while_its_request_waits_is_told_of() -> None:
+    async with serving() as (_, doors, connect):
+        taker = Taker(doors)
+        _, writer = await connect()
+        writer.write(FAST.replace(b"/fast", b"/hold"))
+        while not taker.held:
+            await asyncio.sleep(0.01)
+        writer.transport.abort()
+        while not taker.held[0].cancelled:
+            await asyncio.sleep(0.01)
+        taker.held[0].answer(b"nobody hears")
+
+
+@pytest.mark.parametrize("runner", [asyncio.run, uvloop.run])
+def test_a_client_that_does_not_read_is_not_answered_ahead(runner: Callable[..., None]) -> None:
+    async def scenario() -> None:
+        async with serving() as (_, doors, connect):
+            taker = Taker(doors)
+            reader, writer = await connect()
+            writer.write(FAST.replace(b"/fast", b"/large") * 500 + SLOW)
+            taken = -1
+            while taken != taker.taken:
+                taken = taker.taken
+                await asyncio.sleep(0.2)
+            assert taken < 200
+            for _ in range(500):
+                assert len(await answer(reader)) == 200_000
+            assert await answer(reader) == b"GET /slow "
+
+    runner(scenario())
+
+
+async def test_closing_ends_requests_that_wait_at_once() -> None:
+    async with serving() as (_, doors, connect):
+        taker = Taker(doors)
+        reader, writer = await connect()
+        writer.write(FAST.replace(b"/fast", b"/hold"))
+        while not taker.held:
+            await asyncio.sleep(0.01)
+        await doors.close(20)
+        assert await reader.read() == b""
+        while not taker.held[0].cancelled:
+            await asyncio.sleep(0.01)

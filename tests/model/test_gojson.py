@@ -1,6 +1,7 @@
 """JSON in and out as Go's encoding/json does it."""
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,8 +13,10 @@ from model.gojson import JsonError, decode_json, encode_json, from_json
 from model.gotime import ZERO_TIME, GoTime
 from model.structs.catalog import CheckServiceNode, HealthCheckDefinition, NodeService, ServiceDefinition
 from model.structs.catalog_rpc import RegisterRequest
+from model.structs.coordinate import Coordinate
 from model.structs.intentions import Intention
 from model.structs.kv import DirEntry
+from model.structs.session import Session
 
 
 def test_a_key_looks_as_consul_shows_it() -> None:
@@ -140,3 +143,27 @@ def test_unknown_namespaces_are_explained() -> None:
     ):
         with pytest.raises(JsonError, match=text):
             from_json(RegisterRequest, raw)
+
+
+@pytest.mark.parametrize(
+    ("cls", "raw", "text"),
+    [
+        (RegisterRequest, b'{"Service": {"Port": 9223372036854775808}}', "NodeService.Service.Port of type int"),
+        (NodeService, b'{"CreateIndex": -1}', "NodeService.CreateIndex of type uint64"),
+        (NodeService, b'{"ModifyIndex": 18446744073709551616}', "NodeService.ModifyIndex of type uint64"),
+        (NodeService, b'{"Port": 1e19}', "NodeService.Port of type int"),
+        (Session, b'{"LockDelay": 99999999999999999999}', "Session.LockDelay of type time.Duration"),
+        (Coordinate, b'{"Coord": {"Height": ' + b"9" * 400 + b"}}", "of type float64"),
+        (NodeService, b'{"Proxy": {"Config": {"a": [' + b"9" * 400 + b"]}}}", "of type float64"),
+        (DirEntry, '{"Value": "\u00e1"}'.encode(), "illegal base64 data at input byte 0"),
+    ],
+)
+def test_what_fits_in_no_field_is_refused(cls: Any, raw: bytes, text: str) -> None:
+    with pytest.raises(JsonError, match=text):
+        decode_json(cls, raw)
+
+
+def test_the_largest_numbers_that_fit() -> None:
+    found = decode_json(NodeService, b'{"Port": 9223372036854775807, "ModifyIndex": 18446744073709551615}')
+    assert (found.port, found.modify_index) == ((1 << 63) - 1, (1 << 64) - 1)
+    assert unpack(NodeService, pack(found)) == found

@@ -36,6 +36,23 @@ def test_weak_types() -> None:
             {"ConnectTimeout": "soon"},
             "1 error(s) decoding:\n\n* error decoding 'ConnectTimeout': time: invalid duration \"soon\"",
         ),
+        (
+            ServiceConfigEntry,
+            {"MaxInboundConnections": 1 << 63},
+            "1 error(s) decoding:\n\n* cannot parse 'MaxInboundConnections', 9223372036854775808 overflows int",
+        ),
+        (
+            ServiceConfigEntry,
+            {"MaxInboundConnections": "0x8000000000000000"},
+            "1 error(s) decoding:\n\n* cannot parse 'MaxInboundConnections' as int: strconv.ParseInt: "
+            'parsing "0x8000000000000000": value out of range',
+        ),
+        (
+            ProxyConfigEntry,
+            {"Config": {"a": 10**400}},
+            "1 error(s) decoding:\n\n* error decoding 'Config[a]': json: cannot unmarshal number "
+            f"{10**400} into Go value of type float64",
+        ),
         (ProxyConfigEntry, {"Bogus": 1}, '1 error occurred:\n\t* invalid config key "Bogus"\n\n'),
         (
             TerminatingGatewayConfigEntry,

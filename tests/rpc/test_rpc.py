@@ -125,7 +125,8 @@ async def test_rubbish_closes_one_connection_and_no_other() -> None:
     await pool.call(f"127.0.0.1:{port}", "Status.Ping", Empty())
     unknown = encode_request(1, "Status.Ping", Empty()).replace(b"Status.Ping", b"Status.Pong")
     lists = b"\x00\x93\x01\x02\x03\x80"
-    for junk in (b"\x02", b"\x09hello", b"\x04" + b"\xff" * 40, b"\x00\xc1\xc1", b"\x00" + unknown, lists):
+    map_as_key = b"\x00\x81\x81\x01\x02\x03"
+    for junk in (b"\x02", b"\x09hello", b"\x04" + b"\xff" * 40, b"\x00\xc1\xc1", b"\x00" + unknown, lists, map_as_key):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(junk)
         answer = await asyncio.wait_for(reader.read(), 5)
@@ -133,5 +134,22 @@ async def test_rubbish_closes_one_connection_and_no_other() -> None:
             assert b"can't find method Status.Pong" in answer
         writer.close()
     await pool.call(f"127.0.0.1:{port}", "Status.Ping", Empty())
+    await pool.close()
+    await listener.stop()
+
+
+async def test_a_call_that_is_not_answered_in_time_fails_and_a_blocking_one_may_take_its_wait_longer() -> None:
+    async def late(method: str, args: Any) -> Any:
+        await asyncio.sleep(0.5)
+        return IndexedDirEntries(index=7)
+
+    listener = Listener(late, _nothing, _nothing)
+    address = f"127.0.0.1:{await listener.start('127.0.0.1', 0)}"
+    pool = Pool()
+    pool.call_timeout = 0.1
+    with pytest.raises(ConnectionError, match=r"did not answer KVS\.Get in time"):
+        await pool.call(address, "KVS.Get", KeyRequest(key="a"))
+    blocking = KeyRequest(key="a", min_query_index=1, max_query_time=30_000_000_000)
+    assert (await pool.call(address, "KVS.Get", blocking)).index == 7
     await pool.close()
     await listener.stop()

@@ -193,7 +193,9 @@ somebody else changes the entry at the same time, or when the port has another p
                 "ID of a proxy that is registered with the agent. CONNECT_PROXY_ID sets it, too.",
                 names="service-id",
             ),
+            Flag("pprof-addr", "Accepted as Consul's, and without effect: lictor is no Go program."),
             Flag("register", "Accepted as Consul's; lictor's proxy serves registered proxies only.", "bool", False),
+            Flag("register-id", "Accepted as Consul's; lictor's proxy serves registered proxies only."),
             Flag("service", "Accepted as Consul's; lictor's proxy serves registered proxies only.", names="service"),
             Flag("service-addr", "Accepted as Consul's; lictor's proxy serves registered proxies only."),
             Flag(
