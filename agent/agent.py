@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -38,6 +39,7 @@ from agent.registrations import Registrations
 from agent.remote_exec import RemoteExec
 from agent.telemetry import TelemetryDriver
 from agent.tls import check_tls_for_checks, https_context, rpc_rules
+from agent.translating import TranslatingCaller
 from agent.version import CONSUL_VERSION
 from agent.watches import Watches
 from gossip.core import UserEvent
@@ -49,6 +51,7 @@ from model.gojson import JsonError
 from model.structs.catalog import Node
 from model.structs.config_rpc import ConfigEntryQuery, ConfigEntryRequest, kind_of
 from model.weak_decode import WeakError
+from rpc.caller import Caller
 from rpc.security import Rules, Security
 from server.endpoints.context import Limits
 from server.raft.errors import CorruptLog, RaftError
@@ -315,7 +318,10 @@ class Agent:
 
     async def _start_dns(self) -> None:
         config = self.config
-        self.dns = DnsServer(self.delegate, config, self.cache)
+        caller: Caller = self.delegate
+        if config.translate_wan_addrs:
+            caller = TranslatingCaller(self.delegate, config.datacenter)
+        self.dns = DnsServer(caller, config, self.cache)
         try:
             await self.dns.start()
         except OSError as error:
@@ -476,7 +482,8 @@ class Agent:
 
 
 def _port_text(error: OSError, what: str, where: str) -> str:
-    return f"failed to start {what}: listen on {where}: {system_text(error)}"
+    own = error.errno == errno.EEXIST  # Told by us, not by the system.
+    return f"failed to start {what}: listen on {where}: {error.strerror if own else system_text(error)}"
 
 
 async def run_agent(config: Config, warnings: list[str], argv: list[str]) -> int:

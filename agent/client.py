@@ -15,7 +15,7 @@ from gossip.core import LAN, LOCAL, Member, MemberEvent, Status
 from gossip.driver import Event, Gossip, JoinError
 from gossip.options import PoolOptions
 from model.codec import Wire
-from model.errors import NO_PATH_TO_DATACENTER, NO_SERVERS, RATE_LIMITED, RpcError
+from model.errors import NO_SERVERS, RATE_LIMITED, RpcError
 from model.metrics import METRICS
 from model.structs.base import Query
 from model.structs.coordinate import CoordinateVector
@@ -148,8 +148,6 @@ class Client:
         self, request: SnapshotRequest, archive: IO[bytes]
     ) -> tuple[SnapshotResponse, IO[bytes]]:
         """Ask a server to save or restore the whole state. Raises RpcError."""
-        if request.datacenter.lower() != self.datacenter.lower():
-            raise RpcError(NO_PATH_TO_DATACENTER)
         address = self.router.pick(asyncio.get_running_loop().time())
         if address is None:
             raise RpcError(NO_SERVERS)

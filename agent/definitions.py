@@ -206,7 +206,7 @@ def is_empty(check: CheckType) -> bool:
 def expand(
     definition: ServiceDefinition, node: str, scripts_allowed: bool, free_port: Callable[[str], int]
 ) -> list[Expanded]:
-    """A service and, if it asks for one, its sidecar. `free_port(id)` gives a port for a sidecar.
+    """A service and, if it asks for one, its sidecar. `free_port(id)` gives a port for a sidecar, or raises.
 
     Raises DefinitionError.
     """
@@ -243,8 +243,6 @@ def _sidecar(
 ) -> Expanded:
     sidecar_id = f"{service.id}-sidecar-proxy"
     port = sidecar.port or free_port(sidecar_id)
-    if port == 0:
-        raise DefinitionError("none left in the configured range of sidecar ports", 500)
     given = sidecar.proxy or ConnectProxyConfig()
     proxy = msgspec.structs.replace(
         given,

@@ -5,6 +5,7 @@ import os
 import platform
 from typing import TYPE_CHECKING, Any
 
+from agent.config.settings import Config
 from agent.logs import internal_errors
 from agent.version import CONSUL_VERSION
 from gossip.core import Member
@@ -100,9 +101,31 @@ def _debug_config(agent: "Agent") -> dict[str, Any]:
         "ServerMode": config.server,
         "ServerPort": ports.server,
         "SkipLeaveOnInt": config.skip_leave_on_interrupt,
-        "UIConfig": {"Enabled": config.ui, "ContentPath": config.ui_path},
+        "UIConfig": _ui_config(config),
         "Version": CONSUL_VERSION,
     }
+
+
+def _ui_config(config: Config) -> dict[str, Any]:
+    """What the UI is told, without the headers that the metrics proxy adds: these may be credentials."""
+    ui, proxy = config.ui_settings, config.metrics_proxy
+    return {
+        "ContentPath": config.ui_path,
+        "DashboardURLTemplates": ui.dashboard_url_templates,
+        "Dir": ui.folder,
+        "Enabled": config.ui,
+        "MetricsProvider": ui.metrics_provider,
+        "MetricsProviderFiles": [],
+        "MetricsProviderOptionsJSON": ui.metrics_provider_options_json,
+        "MetricsProxy": {"AddHeaders": [], "BaseURL": _bare(proxy.base_url), "PathAllowlist": proxy.path_allowlist},
+    }
+
+
+def _bare(url: str) -> str:
+    """A URL without the name and password that may stand in it."""
+    scheme, separator, rest = url.partition("://")
+    place, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{place.rpartition('@')[2]}{slash}{path}"
 
 
 def _shown_addresses(addresses: list[str], port: int) -> list[str]:
@@ -137,7 +160,7 @@ def stats(agent: "Agent") -> dict[str, dict[str, str]]:
             "check_monitors": str(agent.checks.counts()[0]),
             "check_ttls": str(agent.checks.counts()[1]),
             "checks": str(len(local.checks)),
-            "internal_errors": str(internal_errors.count),
+            **({"internal_errors": str(internal_errors.count)} if internal_errors.count else {}),
             "services": str(len(local.services)),
         },
         "build": {"prerelease": "", "revision": "", "version": CONSUL_VERSION, "version_metadata": ""},

@@ -1,6 +1,6 @@
 """The agent's own services and checks: kept on disk, kept in step with the catalog.
 
-The agent is the source of truth for its node. `difference` (pure) says what the catalog lacks or has too much;
+The agent is the source of truth for its node. `agent.difference` says what the catalog lacks or has too much;
 `LocalState` makes the calls, at once after a change and from time to time anyway.
 """
 
@@ -10,10 +10,11 @@ import random
 from collections.abc import Awaitable, Callable, Collection, Coroutine
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
+from agent.difference import Changes, difference
 from agent.persisted import Persisted
 from model.codec import WireError
 from model.errors import NO_LEADER, NO_SERVERS, RpcError
@@ -29,127 +30,10 @@ from rpc.caller import Caller
 
 log = logging.getLogger("lictor.agent")
 
-CONSUL_SERVICE = "consul"
-SERF_HEALTH = "serfHealth"
 SYNC_INTERVAL = 60.0
 RETRY_INTERVAL = 3.0
 AT_ONCE = 32
 """Calls to the servers that are under way at the same time."""
-
-
-class Difference(NamedTuple):
-    """What has to be done so that the catalog shows what the agent knows."""
-
-    node: bool
-    register_services: list[str]
-    register_checks: list[str]
-    deregister_services: list[str]
-    deregister_checks: list[str]
-
-
-def difference(
-    node: Node,
-    services: dict[str, NodeService],
-    checks: dict[str, HealthCheck],
-    remote_node: Node | None,
-    remote_services: list[NodeService],
-    remote_checks: list[HealthCheck],
-    is_server: bool,
-    chatty: Collection[str] = (),
-    agreed: "Agreed | None" = None,
-) -> Difference:
-    """Compare; on a server the `consul` service and on all nodes `serfHealth` are the leader's business.
-
-    Of the `chatty` checks a new output alone is no difference yet. `agreed` spares looking at the same rows again.
-    """
-    agreed = agreed or Agreed()
-    held = {service.id: service for service in remote_services}
-    held_checks = {check.check_id: check for check in remote_checks}
-    same_node = remote_node is not None and (
-        (remote_node.id, remote_node.address, remote_node.tagged_addresses or {}, remote_node.meta or {})
-        == (node.id, node.address, node.tagged_addresses or {}, node.meta or {})
-    )
-    return Difference(
-        node=not same_node,
-        register_services=[key for key, one in services.items() if not agreed.service(one, held.get(key))],
-        register_checks=[
-            key for key, one in checks.items() if not agreed.check(one, held_checks.get(key), key in chatty)
-        ],
-        deregister_services=[key for key in held if key not in services and not (is_server and key == CONSUL_SERVICE)],
-        deregister_checks=[key for key in held_checks if key not in checks and key != SERF_HEALTH],
-    )
-
-
-class Agreed:
-    """Remembers which rows were found to say the same: rows never change, so the very same two still do.
-
-    On a server the catalog's own rows are compared, so a change of one service costs no look at all the others.
-    """
-
-    def __init__(self) -> None:
-        self._services: dict[str, tuple[NodeService, NodeService]] = {}
-        self._checks: dict[str, tuple[HealthCheck, HealthCheck]] = {}
-
-    def service(self, mine: NodeService, theirs: NodeService | None) -> bool:
-        """As `same_service`."""
-        if theirs is None:
-            return False
-        known = self._services.get(mine.id)
-        if known is not None and known[0] is mine and known[1] is theirs:
-            return True
-        same = same_service(mine, theirs)
-        if same:
-            self._services[mine.id] = mine, theirs
-        return same
-
-    def check(self, mine: HealthCheck, theirs: HealthCheck | None, whatever_output: bool) -> bool:
-        """Whether the catalog's row says what the agent's does, the output apart if that does not matter now."""
-        if theirs is None:
-            return False
-        known = self._checks.get(mine.check_id)
-        if known is not None and known[0] is mine and known[1] is theirs:
-            return True
-        same = _same_check(mine, theirs, whatever_output)
-        if same and not whatever_output:
-            self._checks[mine.check_id] = mine, theirs
-        return same
-
-    def forget(self, services: Collection[str], checks: Collection[str]) -> None:
-        """Keep only what concerns these."""
-        if len(self._services) > len(services):
-            self._services = {key: pair for key, pair in self._services.items() if key in services}
-        if len(self._checks) > len(checks):
-            self._checks = {key: pair for key, pair in self._checks.items() if key in checks}
-
-
-def same_service(mine: NodeService, theirs: NodeService | None) -> bool:
-    """Whether the catalog's row says what the agent's does; a virtual address is the catalog's own addition."""
-    if theirs is None:
-        return False
-    tagged = {key: value for key, value in (theirs.tagged_addresses or {}).items() if key != "consul-virtual"}
-    own = {key: value for key, value in (mine.tagged_addresses or {}).items() if key != "consul-virtual"}
-    tags = theirs.tags if mine.enable_tag_override else mine.tags
-    plain = msgspec.structs.replace(
-        theirs,
-        tagged_addresses=None,
-        create_index=0,
-        modify_index=0,
-        meta=theirs.meta or None,
-        tags=theirs.tags or None,
-    )
-    return own == tagged and plain == msgspec.structs.replace(
-        mine, tagged_addresses=None, create_index=0, modify_index=0, meta=mine.meta or None, tags=tags or None
-    )
-
-
-def _same_check(mine: HealthCheck, theirs: HealthCheck | None, whatever_output: bool) -> bool:
-    if theirs is None:
-        return False
-    if whatever_output:
-        theirs = msgspec.structs.replace(theirs, output=mine.output)
-    return msgspec.structs.replace(
-        theirs, create_index=0, modify_index=0, service_tags=None, service_name=""
-    ) == msgspec.structs.replace(mine, create_index=0, modify_index=0, service_tags=None, service_name="")
 
 
 class _Mending:
@@ -192,7 +76,6 @@ class LocalState:
         self.persisted = Persisted(folder)
         self.output_interval = output_interval
         """Seconds, more or less, for which a check's new output may wait as long as its status is the same."""
-        self._agreed = Agreed()
         self._waiting_outputs: dict[str, asyncio.TimerHandle] = {}
         self.registered: dict[str, NodeService] = {}
         """The services as they were registered."""
@@ -205,6 +88,9 @@ class LocalState:
         self.from_files: set[str] = set()
         """The services that configuration files define."""
         self.checks_from_files: set[str] = set()
+        self._changes = Changes()
+        self._compare = True
+        """Whether the next sync reads the catalog: the first, one after a failure, and one from time to time."""
         self._dirty = asyncio.Event()
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -215,6 +101,8 @@ class LocalState:
 
     def put_service(self, service: NodeService, persist: bool = True) -> None:
         """Add or replace a service."""
+        if self.services.get(service.id) != service:
+            self._changes.service(service.id)
         self.registered[service.id] = self.services[service.id] = service
         if persist:
             self.persisted.write_service(service)
@@ -224,6 +112,7 @@ class LocalState:
         """Remove a service; its checks are removed one by one."""
         del self.services[service_id], self.registered[service_id]
         self._held.discard(service_id)
+        self._changes.no_service(service_id)
         self.persisted.erase("services", service_id)
         self._touch(service_id)
 
@@ -231,6 +120,7 @@ class LocalState:
         """Show and sync a registered service in another form, which is not kept on disk."""
         if service.id in self.registered and self.services[service.id] != service:
             self.services[service.id] = service
+            self._changes.service(service.id)
             self._touch(service.id)
 
     def hold(self, service_id: str) -> None:
@@ -245,15 +135,21 @@ class LocalState:
         """The catalog may know a service."""
         if service_id in self._held:
             self._held.discard(service_id)
+            self._changes.service(service_id)
+            for check in self.checks_of(service_id):
+                self._changes.check(check.check_id)
             self._dirty.set()
 
     def replace_node(self, node: Node) -> None:
         """Show this node in another way from now on."""
         self.node = node
+        self._compare = True
         self._touch("")
 
     def put_check(self, check: HealthCheck, definition: CheckType | None, persist: bool = True) -> None:
         """Add or replace a check."""
+        if self.checks.get(check.check_id) != check:
+            self._changes.check(check.check_id)
         self.checks[check.check_id] = check
         if definition is not None:
             self.definitions[check.check_id] = definition
@@ -265,6 +161,7 @@ class LocalState:
         """Remove a check."""
         check = self.checks.pop(check_id)
         self.definitions.pop(check_id, None)
+        self._changes.no_check(check_id, check.service_id)
         self._keep_output(check_id)
         self.persisted.erase("checks", check_id)
         self.persisted.erase("checks/state", check_id)
@@ -278,9 +175,10 @@ class LocalState:
         self.checks[check_id] = msgspec.structs.replace(check, status=status, output=output)
         if check.status != status:
             self._keep_output(check_id)
+            self._changes.check(check_id)
             self._touch(check.service_id)
         elif self.output_interval <= 0:
-            self._dirty.set()
+            self._tell_output(check_id)
         elif check_id not in self._waiting_outputs:
             seconds = self.output_interval * (0.5 + random.random())
             loop = asyncio.get_running_loop()
@@ -288,6 +186,7 @@ class LocalState:
 
     def _tell_output(self, check_id: str) -> None:
         self._keep_output(check_id)
+        self._changes.check(check_id)
         self._dirty.set()
 
     def _keep_output(self, check_id: str) -> None:
@@ -331,26 +230,50 @@ class LocalState:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        compared = loop.time()
         while True:
             try:
-                async with asyncio.timeout(SYNC_INTERVAL):
+                async with asyncio.timeout_at(compared + SYNC_INTERVAL):
                     await self._dirty.wait()
             except TimeoutError:
-                pass
+                self._compare = True
             self._dirty.clear()
             try:
-                await self.sync()
+                if self._compare or loop.time() > compared + SYNC_INTERVAL:
+                    await self.sync()
+                    compared = loop.time()
+                else:
+                    await self.sync_changes()
                 self.synced.set()
+                continue
             except RpcError as error:
                 log.warning("Syncing with the catalog failed: %s", error.text)
-                self._dirty.set()
-                await asyncio.sleep(RETRY_INTERVAL)
             except Exception:
                 log.exception("Syncing with the catalog failed")
-                await asyncio.sleep(RETRY_INTERVAL)
+            self._compare = True
+            self._dirty.set()
+            await asyncio.sleep(RETRY_INTERVAL)
+
+    async def sync_changes(self) -> None:
+        """Tell the catalog what was changed here, without looking at what it has. Raises RpcError."""
+        changes, self._changes = self._changes, Changes()
+        if any(self.services[one].enable_tag_override for one in changes.services if one in self.services):
+            await self.sync()  # Their tags are the catalog's.
+            return
+        mend = _Mending()
+        of_gone = {check for check, service in changes.gone_checks.items() if service in changes.gone_services}
+        await self._untell(mend, changes.gone_services, changes.gone_checks.keys() - of_gone)
+        to_tell: dict[str, list[HealthCheck]] = {}
+        for check_id in changes.checks:
+            if check_id in self.checks:
+                to_tell.setdefault(self.checks[check_id].service_id, []).append(self.checks[check_id])
+        await self._tell(mend, changes.services, to_tell, False)
+        mend.finish()
 
     async def sync(self) -> None:
         """Compare with the catalog once and mend what differs. Raises RpcError."""
+        self._changes = Changes()
         request = NodeSpecificRequest(node=self.node.node, datacenter=self.node.datacenter)
         listed = await self._caller.call("Catalog.NodeServiceList", request)
         assert isinstance(listed, IndexedNodeServiceList)
@@ -365,44 +288,53 @@ class LocalState:
             checked.health_checks or [],
             self._is_server,
             self._waiting_outputs.keys(),
-            self._agreed,
         )
-        self._agreed.forget(self.services.keys(), self.checks.keys())
         mend = _Mending()
         gone = [
             mend.one(f"service={one}", partial(self._deregister, service_id=one)) for one in todo.deregister_services
         ]
         await _together(gone)
-        gone = [mend.one(f"check={one}", partial(self._deregister, check_id=one)) for one in todo.deregister_checks]
-        await _together(gone)
+        await self._untell(mend, todo.deregister_services, todo.deregister_checks)
         if todo.node and not todo.register_services and not todo.register_checks:
             await self._register(None, [], skip=False)
         update_node = todo.node
-        held_there = {one.id: one for one in listed.node_services.services or ()}
         to_tell: dict[str, list[HealthCheck]] = {}
         for check_id in todo.register_checks:
             if check_id in self.checks:
                 to_tell.setdefault(self.checks[check_id].service_id, []).append(self.checks[check_id])
-        calls: list[Coroutine[Any, Any, bool]] = []
+        held = {one.id: one for one in listed.node_services.services or ()}
         for service_id in todo.register_services:
+            service = self.services.get(service_id)
+            if service is not None and service_id in held and service.enable_tag_override:
+                self.services[service_id] = msgspec.structs.replace(service, tags=held[service_id].tags)
+        await self._tell(mend, todo.register_services, to_tell, update_node)
+        mend.finish()
+        self._compare = False
+
+    async def _untell(self, mend: _Mending, services: Collection[str], checks: Collection[str]) -> None:
+        """Deregister services, then checks."""
+        for what, ids in (("service", services), ("check", checks)):
+            calls = [partial(self._deregister, **{f"{what}_id": one}) for one in ids]
+            await _together([mend.one(f"{what}={one}", call) for one, call in zip(ids, calls, strict=True)])
+
+    async def _tell(
+        self, mend: _Mending, services: Collection[str], checks: dict[str, list[HealthCheck]], update_node: bool
+    ) -> None:
+        """Register services, each with its checks among `checks`, then other checks; the first tells of the node."""
+        calls: list[Coroutine[Any, Any, bool]] = []
+        for service_id in services:
             service = self.services.get(service_id)
             if service is None or self.held(service_id):
                 continue
-            held = held_there.get(service_id)
-            if held is not None and service.enable_tag_override:
-                service = msgspec.structs.replace(service, tags=held.tags)
-                self.services[service_id] = service
-            checks = to_tell.pop(service_id, [])
-            call = mend.one(
-                f"service={service_id}", partial(self._register_service, service, checks, skip=not update_node)
-            )
+            row = partial(self._register_service, service, checks.pop(service_id, []), skip=not update_node)
+            call = mend.one(f"service={service_id}", row)
             if update_node:  # The node first; the others need it.
                 update_node = not await call
             else:
                 calls.append(call)
         await _together(calls)
-        for service_id, checks in to_tell.items():
-            for check in checks:
+        for service_id, rows in checks.items():
+            for check in rows:
                 if self.held(service_id) or check.check_id not in self.checks:
                     continue
                 call = mend.one(f"check={check.check_id}", partial(self._register_check, check, skip=not update_node))
@@ -411,7 +343,6 @@ class LocalState:
                 else:
                     calls.append(call)
         await _together(calls)
-        mend.finish()
 
     async def _register_service(self, service: NodeService, checks: list[HealthCheck], skip: bool) -> None:
         await self._register(service, checks, skip)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from agent.logs import internal_errors
 from agent.version import CONSUL_VERSION
 from gossip.core import EventKind, MemberEvent, Status, UserEvent
 from gossip.driver import Event
@@ -35,6 +36,7 @@ def agent_gauges(agent: "Agent", metrics: Metrics) -> None:
     metrics.gauge("version", 1.0, version=version, pre_release=pre)
     metrics.gauge("agent.services", float(len(agent.local.services)))
     metrics.gauge("agent.checks", float(len(agent.local.checks)))
+    metrics.gauge("agent.internal_errors", float(internal_errors.count))
     metrics.gauge("cache.entries_count", float(len(agent.cache)))
     metrics.gauge("memberlist.health.score", float(agent.delegate.gossip.core.health_score), network="lan")
     if isinstance(agent.delegate, Server):

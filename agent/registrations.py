@@ -88,13 +88,19 @@ class Registrations:
         self.local.checks_from_files.add(check_id)
 
     def sidecar_port(self, service_id: str) -> int:
-        """A port for a sidecar: the one that it has, or the lowest free one of the range; 0 when none is left."""
+        """A port for a sidecar: the one that it has, or the lowest free one of the range. Raises DefinitionError."""
         known = self.local.services.get(service_id)
         low, high = self._config.ports.sidecar_min_port, self._config.ports.sidecar_max_port
         if known is not None and low <= known.port <= high:
             return known.port
+        lacking = "no port provided for sidecar_service and"
+        if low <= 0 or high <= 0:
+            raise DefinitionError(f"{lacking} auto-assignment disabled in config", 500)
         used = {service.port for service in self.local.services.values()}
-        return next((port for port in range(low, high + 1) if port not in used), 0)
+        free = next((port for port in range(low, high + 1) if port not in used), None)
+        if free is None:
+            raise DefinitionError(f"{lacking} none left in the configured range [{low}, {high}]", 500)
+        return free
 
     def add_service(self, part: Expanded, replace_checks: bool, persist: bool = True) -> None:
         """Add or replace a service with the checks of its definition."""

@@ -10,6 +10,7 @@ from gossip.queries import Queries
 from gossip.serf import Serf
 from gossip.table import Table
 from gossip.user_events import UserEvents
+from gossip.versions import Spoken, problem_among
 from gossip.wire import GossipError
 
 
@@ -66,6 +67,12 @@ class Exchange:
     def merge(self, nodes: list[dict[str, Any]], user: bytes, join: bool, ignore_old: bool) -> None:
         """Take in another member's state. Raises GossipError when it is malformed or this pool is not its own."""
         claims = [(Alive.decode(fields, "Name"), wire.number(fields, "State", 4)) for fields in nodes]
+        held = [Spoken(node.name, node.versions, node.state is State.ALIVE) for node in self._pool.nodes.values()]
+        problem = problem_among(
+            [*held, *(Spoken(one.name, one.versions, state == State.ALIVE) for one, state in claims)]
+        )
+        if problem:
+            raise GossipError(problem)
         if join:
             for claim, state in claims:
                 known = state == State.LEFT or claim.name == self._pool.name

@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gossip import keyring_file
@@ -35,7 +35,7 @@ class PoolOptions:
     advertise: str = ""
     timing: Timing = LAN
     allowed: tuple[Network, ...] = ()
-    key: bytes = b""
+    key: bytes = field(default=b"", repr=False)
     keyring_file: Path | None = None
     verify_incoming: bool = True
     verify_outgoing: bool = True

@@ -1,6 +1,7 @@
 """What all parts of the core share: this member, the nodes it knows, the time, and what is still to be sent."""
 
 import ipaddress
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -18,11 +19,15 @@ MAX_PACKET = 1400
 
 @dataclass
 class SerfMember:
-    """What serf knows of a member: its status, the time of the last intent about it, and since when."""
+    """What serf knows of a member: its status, the time of the last intent about it, and since when.
+
+    `prune_at` is when it is to be forgotten, if it has not come back by then.
+    """
 
     status: Status
     ltime: int
     since: float
+    prune_at: float = math.inf
 
 
 def address_text(address: bytes) -> str:

@@ -1,5 +1,6 @@
 """Serf's view of members: intents tell those who leave from those who fail, and long gone ones are forgotten."""
 
+import math
 from typing import Any
 
 from gossip import wire
@@ -11,6 +12,7 @@ from model.durations import SECOND, DurationError, parse_duration
 MAX_EARLY_INTENTS = 4096
 KEEP_EARLY_INTENT = 300.0
 MIN_QUEUE = 4096
+BROADCAST_TIMEOUT = 5.0
 RECONNECT_TAG = "rc_tm"
 """The tag by which a client says how long it may be gone before it is forgotten."""
 
@@ -36,7 +38,7 @@ class Serf:
         entry = pool.serf.get(node.name)
         if entry is None:
             entry = pool.serf[node.name] = SerfMember(Status.ALIVE, 0, pool.now)
-        entry.status, entry.since = Status.ALIVE, pool.now
+        entry.status, entry.since, entry.prune_at = Status.ALIVE, pool.now, math.inf
         kind, ltime, _ = self._early_intents.pop(node.name, (0, 0, 0.0))
         if ltime > entry.ltime:
             entry.ltime = ltime
@@ -48,7 +50,7 @@ class Serf:
         """A node is gone: it left if it had said so, otherwise it failed."""
         pool = self._pool
         entry = pool.serf.get(node.name)
-        if entry is None:
+        if entry is None or entry.status not in (Status.ALIVE, Status.LEAVING):
             return
         left = entry.status is Status.LEAVING
         entry.status, entry.since = Status.LEFT if left else Status.FAILED, pool.now
@@ -77,6 +79,7 @@ class Serf:
         if kind == wire.JOIN_INTENT:
             if entry.status is Status.LEAVING:
                 entry.status = Status.ALIVE
+            entry.prune_at = math.inf
         elif entry.status is Status.ALIVE:
             entry.status = Status.LEAVING
         elif entry.status is Status.FAILED:
@@ -84,6 +87,8 @@ class Serf:
             pool.outbox.append(MemberEvent(EventKind.LEAVE, pool.member(pool.nodes[name])))
         if prune and entry.status in (Status.LEFT, Status.FAILED):
             self._forget(name)
+        elif prune:  # It may be there and object; and everybody has to hear that it leaves before it is unknown.
+            entry.prune_at = pool.now + BROADCAST_TIMEOUT + pool.timing.propagate_delay
         return True
 
     def tell(self, kind: int, name: str, prune: bool = False) -> None:
@@ -109,7 +114,8 @@ class Serf:
         limits = {Status.FAILED: pool.timing.reap_failed, Status.LEFT: pool.timing.reap_left}
         for name, entry in list(pool.serf.items()):
             limit = limits.get(entry.status)
-            if limit is not None and pool.now - entry.since > (self._own_limit(name) or limit):
+            pruned = pool.now >= entry.prune_at and name != pool.name
+            if pruned or (limit is not None and pool.now - entry.since > (self._own_limit(name) or limit)):
                 self._forget(name)
         for name, (_, _, since) in list(self._early_intents.items()):
             if pool.now - since > KEEP_EARLY_INTENT:

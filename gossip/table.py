@@ -8,6 +8,7 @@ from gossip.interface import EventKind, Member, MemberEvent, Notice, Status, dec
 from gossip.members import Alive, Node, State, Suspicion, suspicion
 from gossip.pool import Pool, address_text
 from gossip.serf import Serf
+from gossip.versions import Spoken, problem_among
 
 MOST_HEALTH = 7
 """The worst health score that a member gives itself."""
@@ -29,8 +30,11 @@ class Table:
         """Declare dead whom nobody vouched for in time."""
         pool = self._pool
         for name, running in list(self._suspicions.items()):
-            if pool.now >= running.deadline():
-                self.dead({"Node": name, "From": pool.name, "Incarnation": pool.nodes[name].incarnation})
+            node = pool.nodes.get(name)
+            if node is None:
+                del self._suspicions[name]  # Forgotten meanwhile.
+            elif pool.now >= running.deadline():
+                self.dead({"Node": name, "From": pool.name, "Incarnation": node.incarnation})
 
     def reason_against(self, claim: Alive) -> str:
         """Why a member is kept out of the pool; "" when it may come in."""
@@ -38,6 +42,11 @@ class Table:
         address = address_text(claim.address)
         if not settings.allowed(address):
             return f"Member '{claim.name}' has address {address}, which is not in the allowed CIDRs"
+        # One that does not speak with us would make every later exchange of state fail.
+        us = Spoken(self._pool.name, wire.VERSIONS, True)
+        problem = problem_among([us, Spoken(claim.name, claim.versions, True)])
+        if problem:
+            return problem
         return settings.admit(Member(claim.name, address, claim.port, decode_tags(claim.meta), Status.ALIVE))
 
     def accusation(self, node: Node) -> bytes:

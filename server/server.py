@@ -91,6 +91,8 @@ class ServerConfig:
     security: Security = field(default_factory=Security)
 
 
+SETTLING = 5.0
+"""Seconds for which registrations are held back at most while a new leader takes up its duties."""
 MAX_HEARTBEAT = 0.1
 """Seconds between heartbeats, at most: autopilot takes a server that hears nothing for 200 ms for unhealthy."""
 
@@ -307,9 +309,8 @@ class Server(Pools):
                 await raft.transfer_leadership(timeout=5.0)
             except (RaftError, ConfigurationError) as error:
                 log.warning("failed to transfer leadership: %s", error)
-        if self.wide is not None:
-            await self.wide.leave()
-        await self.gossip.leave()
+        pools = [self.wide.leave()] if self.wide is not None else []
+        await asyncio.gather(*pools, self.gossip.leave())
         deadline = time.monotonic() + 5.0
         while others and time.monotonic() < deadline:
             if self.config.node_id not in {server.id for server in raft.servers}:
@@ -411,7 +412,7 @@ class Server(Pools):
     ) -> tuple[SnapshotResponse, IO[bytes]]:
         """Save or restore the whole state, here or on the leader; see `server.endpoints.snapshot`. Raises RpcError."""
         if request.datacenter.lower() != self.datacenter.lower():
-            raise RpcError(NO_PATH_TO_DATACENTER)
+            return await self._snapshot_elsewhere(request, archive)
         await self._until_serving()
         stale = request.allow_stale and request.op == snapshot_stream.SAVE
         deadline = time.monotonic() + self.limits.hold_timeout
@@ -427,6 +428,23 @@ class Server(Pools):
             if time.monotonic() >= deadline:
                 raise RpcError(NO_LEADER)
             await asyncio.sleep(self.limits.hold_timeout / 64)
+
+    async def _snapshot_elsewhere(
+        self, request: SnapshotRequest, archive: IO[bytes]
+    ) -> tuple[SnapshotResponse, IO[bytes]]:
+        for address in self.route(request.datacenter):
+            try:
+                return await snapshot_stream.ask(address, request, archive, self.dialer)
+            except ConnectionRefusedError:
+                continue  # Nothing was sent: another server may be asked.
+            except ConnectionError as error:
+                raise RpcError(f"rpc error making call: {error}") from None
+        raise RpcError(NO_PATH_TO_DATACENTER)
+
+    async def settled(self) -> None:
+        """Wait, for a moment at most, until the members are in the catalog."""
+        if self._leader_loop is not None:
+            await self._leader_loop.settled(SETTLING)
 
     async def lead_again(self) -> None:
         """Begin the leader's duties anew on a state that was replaced."""

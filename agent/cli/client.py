@@ -202,7 +202,7 @@ class Api:
         return f"dial {where}: connect: {system_text(error)}"
 
     def call(self, method: str, path: str, params: Mapping[str, Any] | None = None, body: Any = None) -> Any:
-        """A request whose answer is JSON (or nothing). Raises ApiError for every status but 200."""
+        """A request whose answer is JSON (or nothing). Raises ApiError for every status but 200, and for no JSON."""
         import json
 
         raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
@@ -211,8 +211,8 @@ class Api:
             raise refusal(status, answer)
         try:
             return json.loads(answer) if answer.strip() else None
-        except ValueError:
-            return answer.decode("utf-8", "replace")
+        except (ValueError, RecursionError) as error:
+            raise ApiError(f"{self.base} answers as no Consul agent does: {error}") from None
 
     def get(self, path: str, **params: Any) -> Any:
         """GET."""

@@ -35,12 +35,14 @@ def parse(words: list[str], known: tuple[Flag, ...], child: bool = False) -> Fla
     by_name = {flag.name: flag for flag in known}
     values = defaults(known)
     rest = list(words)
+    ended = False
     while rest:
         word = rest[0]
         if not word.startswith("-") or word == "-":
             break
         rest.pop(0)
         if word == "--":
+            ended = True
             break
         name, has_value, value = word.removeprefix("-").removeprefix("-").partition("=")
         if not name or name.startswith("-"):
@@ -60,12 +62,15 @@ def parse(words: list[str], known: tuple[Flag, ...], child: bool = False) -> Fla
                 raise Usage(f"flag needs an argument: -{name}")
             value = rest.pop(0)
         _take(flag, value, values)
-    # Go stops at the first argument: what looks like a flag behind it is one too many.
-    late = [word for word in rest if word.startswith("-") and word not in ("-", "--")]
-    if late and not child:
-        if any(word.lstrip("-") in HELP for word in late):
+    # Go stops at the first argument: what follows is an argument, such as the value -5. A flag of this very command
+    # there was hardly meant as one.
+    late = [] if child or ended else [word for word in rest if word.startswith("-")]
+    for word in late:
+        name = word.removeprefix("-").removeprefix("-").partition("=")[0]
+        if name in HELP:
             raise Usage("")
-        raise Usage(f"flags must come before arguments: {late[0]}")
+        if name in by_name:
+            raise Usage(f"flags must come before arguments: {word} (after -- it counts as an argument)")
     return Flags(values, rest, list(words))
 
 

@@ -9,7 +9,7 @@ HEAD = """# The command line
 Made from the table of commands by `python -m agent.cli.reference > docs/cli.md`; `lictor COMMAND -h` says the same.
 
 Flags come before arguments and are written `-flag=value`, `-flag value` or `--flag=value`; a switch is turned off with
-`-flag=false`. Durations are written as in `300ms`, `1.5h`, `2m30s`.
+`-flag=false`, and `--` ends the flags. Durations are written as in `300ms`, `1.5h`, `2m30s`.
 
 ## Exit codes
 

@@ -81,8 +81,11 @@ def _run(name: str, command: Command, words: list[str]) -> int:
         if text is None:
             if os.environ.get(TRACEBACK):
                 raise
-            where = f"with {TRACEBACK}=1 in the environment lictor says where"
-            text = f"Internal error: {type(error).__name__}: {error} ({where})"
+            cause = f"{type(error).__name__}: {error}; with {TRACEBACK}=1 in the environment lictor says where"
+            what = "Internal error"
+            if command.http and isinstance(error, KeyError | TypeError | AttributeError | IndexError):
+                what = f"{command.failed}: the agent's answer has not the form that it should have"
+            text = f"{what} ({cause})"
         print(text, file=sys.stderr)
         return 1
 

@@ -24,9 +24,14 @@ WITHOUT_EFFECT: dict[str, str] = {
     "limits.request_limits": "it came with Consul 1.15",
     "performance.grpc_keepalive_interval": _NO_GRPC,
     "performance.grpc_keepalive_timeout": _NO_GRPC,
+    "addresses.grpc": _NO_GRPC,
+    "addresses.grpc_tls": _NO_GRPC,
+    "ports.expose_max_port": "lictor's proxies expose no checks",
+    "ports.expose_min_port": "lictor's proxies expose no checks",
     "ports.proxy_max_port": "Consul no longer manages proxies",
     "ports.proxy_min_port": "Consul no longer manages proxies",
     "rpc.enable_streaming": "watches of lictor's servers are per row without it",
+    "tls.grpc": _NO_GRPC,
     "ui_config.metrics_provider_files": "lictor's UI loads no scripts of others",
 }
 """Keys inside stanzas that are known and change nothing, and why; with `KNOWN - HONOURED` that is all of them."""

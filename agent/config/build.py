@@ -4,6 +4,7 @@ import ipaddress
 import os
 import re
 import socket
+from typing import Any
 
 from agent.config import sections
 from agent.config.addresses import ANY, address_of, address_to_advertise, addresses_of, places_of, rendered
@@ -117,7 +118,7 @@ def build(read: Reader, dev: bool) -> Config:
         rpc_hold_timeout=performance.seconds("rpc_hold_timeout", 7.0),
         disable_coordinates=read.flag("disable_coordinates"),
         connect_enabled=connect.flag("enabled", True),
-        ca_config=ca_settings(connect.mapping("ca_config")),
+        ca_config=_ca_config(connect),
         config_entries=read.stanzas("config_entries"),
         services=read.stanzas("services"),
         checks=read.stanzas("checks"),
@@ -160,6 +161,12 @@ def _ui_path(text: str) -> str:
             f"ui_config.content_path can only contain alphanumeric, - and _ characters, and cannot be /v1/: {text!r}"
         )
     return path
+
+
+def _ca_config(connect: Reader) -> dict[str, Any]:
+    """The configuration that the CA begins with."""
+    connect.one_of("ca_provider", ("", "consul"), "consul")
+    return ca_settings(connect.mapping("ca_config"))
 
 
 def _rejoin_age(read: Reader) -> float:

@@ -31,6 +31,10 @@ def check_config(config: Config) -> None:
         raise ConfigError(f"node_meta invalid: {problem}")
     if config.raft_protocol != _RAFT_PROTOCOL:
         raise ConfigError(f"raft_protocol version {config.raft_protocol} is not supported: it must be {_RAFT_PROTOCOL}")
+    if config.check_output_max_size < 1:
+        raise ConfigError(
+            "check_output_max_size must be positive, to discard check output use the discard_check_output flag"
+        )
     for number, raw in enumerate(config.services):
         _check_service(f"services[{number}]", raw)
     for number, raw in enumerate(config.checks):

@@ -18,7 +18,7 @@ LOCAL_KEYRING, WIDE_KEYRING = "serf/local.keyring", "serf/remote.keyring"
 
 
 def gossip_config(read: Reader, dev: bool, server: bool, advertise: str) -> GossipConfig:
-    """The settings of gossip; `advertise` is the agent's address. Raises ConfigError."""
+    """The settings of gossip; `advertise` is the address for other datacenters. Raises ConfigError."""
     key = _key(read.text("encrypt"))
     folder = None if dev or read.flag("disable_keyring_file") else read.text("data_dir") or None
     shared: dict[str, Any] = {
@@ -41,7 +41,7 @@ def gossip_config(read: Reader, dev: bool, server: bool, advertise: str) -> Goss
         ),
         wan=PoolOptions(
             bind=_address(read, "serf_wan"),
-            advertise=_wide_address(read) or advertise,
+            advertise=advertise,
             timing=_timing(read, "gossip_wan", LOCAL if dev else WAN, "reconnect_timeout_wan"),
             allowed=_networks(read, "serf_wan_allowed_cidrs"),
             keyring_file=Path(folder, WIDE_KEYRING) if folder else None,
@@ -79,13 +79,6 @@ def _key(text: str) -> bytes:
 def _address(read: Reader, key: str) -> str:
     text = read.text(key)
     return address_of(key, text) if text else ""
-
-
-def _wide_address(read: Reader) -> str:
-    found = _address(read, "advertise_addr_wan")
-    if found in ("0.0.0.0", "::"):
-        raise ConfigError("advertise_addr_wan cannot be 0.0.0.0, :: or [::]")
-    return found
 
 
 def _networks(read: Reader, key: str) -> tuple[Network, ...]:

@@ -36,7 +36,7 @@ KNOWN = HONOURED | frozenset(
         *("acl", "acl_agent_master_token", "acl_agent_token", "acl_datacenter", "acl_default_policy"),
         *("acl_down_policy", "acl_enable_key_list_policy", "acl_master_token", "acl_replication_token", "acl_token"),
         *("acl_ttl", "acl_enable_token_replication", "audit", "auto_config", "cloud"),
-        *("default_intention_policy", "disable_compat_1.9", "enable_acl_replication"),
+        *("default_intention_policy", "enable_acl_replication"),
         *("experiments", "license_path", "locality", "non_voting_server"),
         *("partition", "peering", "primary_gateways", "primary_gateways_interval", "raft_boltdb"),
         *("raft_logstore", "read_replica", "reporting", "segment", "segments", "xds"),

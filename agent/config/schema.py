@@ -84,10 +84,15 @@ _WATCH: Stanza = {
     ),
     "http_handler_config": {**dict.fromkeys(("path", "method", "timeout", "tls_skip_verify"), LEAF), "header": FREE},
 }
-_TLS_INTERFACE = (
+_TLS = (
     *("ca_file", "ca_path", "cert_file", "key_file", "tls_min_version", "tls_cipher_suites", "verify_incoming"),
-    *("verify_outgoing", "verify_server_hostname", "use_auto_cert"),
 )
+_TLS_INTERFACES = {
+    "defaults": (*_TLS, "verify_outgoing"),
+    "grpc": (*_TLS, "use_auto_cert"),
+    "https": (*_TLS, "verify_outgoing"),
+    "internal_rpc": (*_TLS, "verify_outgoing", "verify_server_hostname"),
+}
 _GOSSIP = (
     *("gossip_nodes", "gossip_interval", "probe_interval", "probe_timeout", "retransmit_mult", "suspicion_mult"),
 )
@@ -144,7 +149,7 @@ _DEEPER: dict[str, Below] = {
     "services": _SERVICE,
     "tagged_addresses": FREE,
     "telemetry": dict.fromkeys((*_TELEMETRY, *CIRCONUS), LEAF),
-    "tls": {name: dict.fromkeys(_TLS_INTERFACE, LEAF) for name in ("defaults", "grpc", "https", "internal_rpc")},
+    "tls": {name: dict.fromkeys(keys, LEAF) for name, keys in _TLS_INTERFACES.items()},
     "ui_config": {
         "dashboard_url_templates": FREE,
         "metrics_proxy": {

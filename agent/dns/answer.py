@@ -13,6 +13,7 @@ from agent.cache import Cache, Wanted
 from agent.config.settings import Config
 from agent.dns import names, records, recursors, sizes, wire
 from agent.dns.wire import Labels, Question, Reply, labels_of, text_of
+from agent.translating import translated
 from model.durations import SECOND, DurationError, parse_duration
 from model.errors import NO_PATH_TO_DATACENTER, RpcError
 from model.structs.catalog import CheckServiceNode
@@ -275,6 +276,8 @@ class Resolver:
                 answer = await self._cache.plain(method, args, Wanted(config.dns.cache_max_age or None))
         except RpcError as error:
             raise _OfCache(error.text) from None
+        if config.translate_wan_addrs:
+            return translated(answer.reply, config.datacenter, for_dns=True)
         return answer.reply
 
     def _service_ttl(self, name: str) -> int:

@@ -215,6 +215,7 @@ def _health_service(request: ApiRequest, connect: bool, ingress: bool = False) -
     args = _service_request(request, connect, ingress)
     streaming = bool(args.min_query_index) or request.wants_cached
     streaming = streaming and not request.has("near") and not ingress
+    streaming = streaming and request.agent.config.use_streaming_backend
     return Asked("Health.ServiceNodes", args, lambda reply: _instances(request, reply, streaming), cacheable=True)
 
 

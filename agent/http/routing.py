@@ -12,6 +12,7 @@ import msgspec
 
 from agent.cache import Wanted
 from agent.http.described import Operation
+from agent.translating import translated
 from model.codec import Wire
 from model.durations import SECOND, DurationError, parse_duration
 from model.gojson import JsonError, Style, decode_json, encode_json
@@ -24,6 +25,8 @@ W = TypeVar("W", bound=Wire)
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
 MAX_BODY = 32 << 20
+_DISCOVERY = ("/v1/catalog/", "/v1/health/")
+"""Where `discovery_max_stale` lets any server answer."""
 
 
 class HttpError(Exception):
@@ -143,6 +146,10 @@ class ApiRequest:
             if consistent:
                 raise HttpError(400, "Cannot specify ?stale with ?consistent, conflicting semantics.")
             stale = True
+        elif not (stale or consistent) and self.path.startswith(_DISCOVERY):
+            limit = self.agent.config.discovery_max_stale
+            if limit > 0:
+                self._max_stale, stale = round(limit * SECOND), True
         self.accepted()
         return {"allow_stale": stale, "require_consistent": consistent}
 
@@ -173,10 +180,16 @@ class ApiRequest:
         limit = age if age is not None and age >= 0 else None
         return Wanted(limit, must_revalidate, max(0, seconds.get("stale-if-error", 0)))
 
-    async def cached_call(self, method: str, args: Any, fresh: bool = True) -> Any:
-        """Ask the cluster, or with `?cached` the agent's cache. `fresh` answers are kept up in the background."""
-        if not self.wants_cached:
-            return await self.call(method, args)
+    async def cached_call(self, method: str, args: Any, fresh: bool = True, always: bool = False) -> Any:
+        """Ask the cluster, or with `?cached` (or `always`) the agent's cache.
+
+        `fresh` answers are kept up in the background.
+        """
+        return self._translated(await self._cached_call(method, args, fresh, always))
+
+    async def _cached_call(self, method: str, args: Any, fresh: bool, always: bool) -> Any:
+        if not self.wants_cached and not always:
+            return await self._call(method, args)
         config = self.agent.config
         if fresh:
             answer = await self.agent.cache.fresh(method, args, config.default_query_time, config.max_query_time)
@@ -226,6 +239,13 @@ class ApiRequest:
 
     async def call(self, method: str, args: Wire) -> Any:
         """Ask the cluster; the leader, when the answer of another server is older than `?max_stale` allows."""
+        return self._translated(await self._call(method, args))
+
+    def _translated(self, reply: Any) -> Any:
+        config = self.agent.config
+        return translated(reply, config.datacenter) if config.translate_wan_addrs else reply
+
+    async def _call(self, method: str, args: Wire) -> Any:
         reply = await self.agent.delegate.call(method, args)
         if self._max_stale is None or not isinstance(reply, Meta) or not isinstance(args, Query):
             return reply

@@ -69,6 +69,8 @@ NOT_FOUND = "Invalid URL path: if attempting to use the HTTP API, ensure the pat
 MAX_HEADER_BYTES = 1 << 20
 HEADER_SLACK = 4096
 """What Go's server, and so Consul, lets through above `max_header_bytes`."""
+GZIP_FROM = 1024
+"""Bytes from which an answer of the API is worth compressing."""
 READ_TIMEOUT = 30.0
 SHUTDOWN_TIMEOUT = 1.0
 """Seconds that answers under way (blocking queries, mostly) get when the agent stops."""
@@ -188,7 +190,7 @@ class HttpServer:
         if answer.content_type:
             headers["Content-Type"] = answer.content_type
         gzip = False
-        if answer.content_type == JSON and len(answer.body) > 1024:
+        if len(answer.body) > GZIP_FROM and request.target.startswith("/v1/") and "Content-Encoding" not in headers:
             headers["Vary"] = "Accept-Encoding"
             gzip = accepts_gzip(request.headers.get("Accept-Encoding", ""))
         return Outgoing(answer, headers, gzip)

@@ -1,5 +1,6 @@
 """What the agent does because its configuration says so, asked of real processes."""
 
+import http.client
 import http.server
 import json
 import threading
@@ -183,3 +184,45 @@ def test_a_pid_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     agent.start()
     assert agent.process is not None and agent.process.wait(30) == 1
     assert "could not create PID file" in agent.log.read_text()
+
+
+def _headers(agent: Agent, path: str) -> dict[str, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", agent.ports["http"], timeout=15)
+    connection.request("GET", path)
+    response = connection.getresponse()
+    response.read()
+    connection.close()
+    return {name.lower(): value for name, value in response.getheaders()}
+
+
+def test_headers_tell_how_answers_were_made(tmp_path: Path) -> None:
+    settings = {"discovery_max_stale": "10s", "use_streaming_backend": False, "translate_wan_addrs": True}
+    with running(tmp_path, settings) as agent:
+        assert _headers(agent, "/v1/catalog/nodes")["x-consul-effective-consistency"] == "stale"
+        assert _headers(agent, "/v1/catalog/nodes?consistent")["x-consul-effective-consistency"] == "consistent"
+        found = _headers(agent, "/v1/health/service/consul?index=1&wait=1s")
+        assert found["x-consul-query-backend"] == "blocking-query"
+        assert found["x-consul-translate-addresses"] == "true"
+    with running(tmp_path / "other", {}) as agent:
+        assert _headers(agent, "/v1/catalog/nodes")["x-consul-effective-consistency"] == "leader"
+        found = _headers(agent, "/v1/health/service/consul?index=1&wait=1s")
+        assert found["x-consul-query-backend"] == "streaming" and "x-consul-translate-addresses" not in found
+
+
+def test_a_client_makes_no_more_calls_than_it_may(tmp_path: Path) -> None:
+    server = Agent(tmp_path / "s", ["-server", "-bootstrap-expect=1", f"-data-dir={tmp_path}/s"], {"node_name": "s"})
+    limits = {"rpc_rate": 0.01, "rpc_max_burst": 60}
+    client = Agent(
+        tmp_path / "c",
+        [f"-data-dir={tmp_path}/c", f"-retry-join=127.0.0.1:{server.ports['serf_lan']}"],
+        {"node_name": "c", "limits": limits},
+    )
+    server.start()
+    client.start()
+    try:
+        client.ready()
+        answers = [client.request("GET", "/v1/catalog/nodes") for _ in range(70)]
+        assert answers[-1][0] == 429 and b"rate limit exceeded" in answers[-1][1]
+    finally:
+        client.stop()
+        server.stop()

@@ -249,7 +249,7 @@ async def test_a_head_that_trickles_is_answered_408_and_one_that_never_begins_is
 @pytest.mark.parametrize("plain", [True, False])
 def test_who_takes_nothing_of_an_answer_is_cut_off_and_who_takes_little_is_not(plain: bool) -> None:
     async def scene() -> None:
-        async with serving(Times(write=0.6), size=8 << 20) as (_, doors, connect):
+        async with serving(Times(write=1.5), size=8 << 20) as (_, doors, connect):
             words = (
                 PLAIN if plain else PLAIN.replace(b"Host: x", b"Host: x\r\nTransfer-Encoding: chunked") + b"0\r\n\r\n"
             )

@@ -181,7 +181,7 @@ def test_doubtful_framing_is_refused_and_nothing_behind_it_is_answered(
         (b"GET /v1/kv/a%00b HTTP/1.1\r\n" + HOST + b"\r\n", 400),
         (b"GET /v1/status/leader HTTP/1.1\r\n" + HOST + b"X-Consul-Token: \xff\xfe\r\n\r\n", 200),
         (b"GET /v1/kv/" + b"a" * 100_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n", 400),
-        (b"PUT /v1/session/create HTTP/1.1\r\n" + HOST + b"Content-Length: 13\r\n\r\n" + b'{"Name":"\xff\xfe"}', 200),  # As Go reads it.
+        (b"PUT /v1/session/create HTTP/1.1\r\n" + HOST + b"Content-Length: 13\r\n\r\n" + b'{"Name":"\xff\xfe"}', 200),
         (b"BREW /v1/status/leader HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     ],
 )
@@ -265,6 +265,32 @@ def test_who_never_reads_costs_little_memory(agent: Agent, connect: Callable[[],
                 with contextlib.suppress(TimeoutError):
                     raw.send(request * 100_000)  # Their answers are 40 GB for each connection.
     assert memory(agent) - before < 120 << 20
+
+
+def test_a_flood_of_connections_is_the_flooders_problem_alone(agent: Agent) -> None:
+    address = ("127.0.0.1", agent.ports["http"])
+    flood, heard = [], 0
+    with others_served(agent):
+        for _ in range(1000):  # The limit here is 400.
+            try:
+                flood.append(socket.create_connection(address, timeout=10, source_address=("127.0.0.2", 0)))
+            except OSError:
+                break
+        for one in flood[400:500]:
+            with contextlib.suppress(OSError):
+                heard += one.recv(12) == b"HTTP/1.1 429"
+        assert heard >= 50
+        flood[0].sendall(LEADER)  # Those that it had in time still work.
+        assert flood[0].recv(12) == b"HTTP/1.1 200"
+    for one in flood:
+        one.close()
+    agent.until(lambda: _is_served(address))
+
+
+def _is_served(address: tuple[str, int]) -> bool:
+    with socket.create_connection(address, timeout=10, source_address=("127.0.0.2", 0)) as one:
+        one.sendall(LEADER)
+        return one.recv(12) == b"HTTP/1.1 200"
 
 
 # Ends and versions
@@ -360,6 +386,8 @@ def test_answers_are_compressed_for_whoever_accepts_it(
         assert "accept-encoding" in answer.headers["vary"].lower()
         body = gzip.decompress(answer.body) if expected else answer.body
         assert json.loads(body)["Config"]["NodeName"] == "node1"
+        value = raw.send(b"GET /v1/kv/large?raw HTTP/1.1\r\n" + headers).answer()
+        assert (gzip.decompress(value.body) if expected else value.body) == b"x" * 400_000
         small = raw.send(b"GET /v1/status/leader HTTP/1.1\r\n" + headers).answer()
         assert "content-encoding" not in small.headers
 

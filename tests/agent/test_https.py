@@ -68,7 +68,7 @@ def secured(tmp_path: Path, authority: Authority) -> Iterator[Secured]:
     files = authority.files("server", Wanted("server"))
     settings = _settings(files, verify_incoming=True)
     settings["http_config"] = {"response_headers": {"X-Mine": "yes"}, "block_endpoints": ["/v1/event"]}
-    settings["limits"] = {"https_handshake_timeout": "700ms", "http_max_conns_per_client": 8}
+    settings["limits"] = {"https_handshake_timeout": "3s", "http_max_conns_per_client": 8}
     with dev_agent(tmp_path / "agent", **settings) as agent:
         yield Secured(agent, authority, authority.files("cli", Wanted("cli")))
 
@@ -186,12 +186,12 @@ def test_limits_change_with_a_reload(secured: Secured) -> None:
     [
         (
             {"tls": {"https": {"cert_file": "/none.pem", "key_file": "/none"}}, "ports": {"https": 1}},
-            "tls.https.cert_file: /none.pem: No such file",
+            "tls.https.cert_file: open /none.pem: no such file",
         ),
         ({"tls": {"internal_rpc": {"verify_outgoing": True}}}, "tls.internal_rpc.verify_outgoing: there is no CA"),
         ({"tls": {"internal_rpc": {"verify_incoming": True}}}, "tls.internal_rpc.verify_incoming"),
-        ({"verify_outgoing": True, "ca_file": "/none.pem"}, "ca_file: /none.pem: No such file"),
-        ({"verify_outgoing": True, "ca_path": "/proc/none"}, "ca_path: /proc/none: No such file"),
+        ({"verify_outgoing": True, "ca_file": "/none.pem"}, "ca_file: open /none.pem: no such file"),
+        ({"verify_outgoing": True, "ca_path": "/proc/none"}, "ca_path: open /proc/none: no such file"),
         ({"verify_outgoing": True, "ca_file": __file__}, "holds no PEM certificate"),
     ],
 )

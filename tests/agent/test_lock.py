@@ -83,7 +83,7 @@ def test_the_command_gets_our_input_only_when_asked(agent: Agent, words: tuple[s
         (("-try=soon", "a", "true"), 1, "invalid duration"),
         (("a", "exit 3"), 0, "exit status 3"),
         (("-child-exit-code", "a", "exit 3"), 2, "exit status 3"),
-        (("-child-exit-code", "-shell=false", "a", "/nowhere/command"), 2, "No such file"),
+        (("-child-exit-code", "-shell=false", "a", "/nowhere/command"), 2, "no such file"),
     ],
 )
 def test_exit_codes(agent: Agent, words: tuple[str, ...], code: int, reason: str) -> None:

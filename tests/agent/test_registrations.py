@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from agent import local as local_module
-from agent.config.settings import Config
-from agent.definitions import expand
+from agent.config.settings import Config, Ports
+from agent.definitions import DefinitionError, expand
 from agent.local import LocalState
 from agent.persisted import Persisted
 from agent.registrations import Registrations
@@ -109,6 +109,23 @@ async def test_a_sidecar_goes_with_its_service_after_a_restart_too_but_not_one_o
     assert set(second.local.services) == {"db-sidecar-proxy"}
     for agent in (first, second):
         await agent.checks.close()
+
+
+async def test_ports_of_sidecars_come_from_the_range() -> None:
+    agent = an_agent(None, ports=Ports(sidecar_min_port=21100, sidecar_max_port=21101))
+    for name in ("a", "b", "a"):
+        register(agent, Name=name, Port=80, Connect={"SidecarService": {}})
+    assert {one.port for one in agent.local.services.values() if one.kind} == {21100, 21101}
+    lacking = "no port provided for sidecar_service and"
+    with pytest.raises(DefinitionError) as caught:
+        register(agent, Name="c", Port=80, Connect={"SidecarService": {}})
+    assert str(caught.value) == f"{lacking} none left in the configured range [21100, 21101]"
+    assert caught.value.status == 500
+    without = an_agent(None, ports=Ports(sidecar_min_port=0, sidecar_max_port=0))
+    with pytest.raises(DefinitionError) as caught:
+        register(without, Name="c", Port=80, Connect={"SidecarService": {}})
+    assert str(caught.value) == f"{lacking} auto-assignment disabled in config"
+    await agent.checks.close()
 
 
 async def test_a_file_takes_the_place_of_what_was_registered_under_its_id(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_words_after_the_flags_are_the_command(agent: Agent, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("words", "reason"),
-    [(("exit 3",), "exit status 3"), (("-shell=false", "/nowhere/command"), "No such file")],
+    [(("exit 3",), "exit status 3"), (("-shell=false", "/nowhere/command"), "no such file")],
 )
 def test_a_handler_that_fails_ends_the_watch(agent: Agent, words: tuple[str, ...], reason: str) -> None:
     ended: subprocess.CompletedProcess[str] = agent.cli("watch", "-type=nodes", *words)

@@ -55,7 +55,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         for agent in made.all:
             agent.ready()
         for agent in (made.server, made.far, made.farther):
-            agent.until(lambda agent=agent: len(agent.json("GET", "/v1/agent/members?wan=1")) == 3)  # type: ignore[misc]
+            agent.until(lambda agent=agent: len(agent.json("GET", "/v1/agent/members?wan=1")) == 3)
         yield made
     finally:
         for agent in made.all:
@@ -143,6 +143,17 @@ def test_a_query_looks_in_the_other_datacenter(pair: Pair) -> None:
     assert [str(one.rdata) for one in answer.rr] == ["10.1.2.4"]
 
 
+def test_a_snapshot_of_the_other_datacenter(pair: Pair) -> None:
+    archive = pair.folder / "far.snap"
+    for agent in (pair.client, pair.server):
+        saved = agent.cli("snapshot", "save", "-datacenter=dc2", str(archive))
+        assert saved.returncode == 0, saved.stderr
+        assert "KVS" in agent.cli("snapshot", "inspect", str(archive)).stdout
+        archive.unlink()
+    refused = pair.client.cli("snapshot", "save", "-datacenter=dc9", str(archive))
+    assert refused.returncode == 1 and "No path to datacenter" in refused.stderr
+
+
 def test_a_datacenter_that_nobody_knows(pair: Pair) -> None:
     for agent in (pair.server, pair.client):
         status, text = agent.request("GET", "/v1/kv/greeting?dc=dc9")
@@ -181,7 +192,7 @@ def test_a_datacenter_that_is_gone_and_returns(pair: Pair) -> None:
     assert status == 500 and b"No path to datacenter" in text
     assert pair.server.json("GET", "/v1/catalog/datacenters") == ["dc1", "dc2"]
     refused = pair.server.cli("force-leave", "-wan", "nobody.dc2")
-    assert refused.returncode == 1 and "No node found with name 'nobody.dc2'" in refused.stderr
+    assert refused.returncode == 1 and "No node found with name" in refused.stderr
     assert pair.server.cli("force-leave", "-wan", "three.dc2").returncode == 0
     pair.server.until(
         lambda: {r["Name"]: r["Status"] for r in pair.server.json("GET", "/v1/agent/members?wan=1")}["three.dc2"] == 3

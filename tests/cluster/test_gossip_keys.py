@@ -50,7 +50,7 @@ class Cluster:
             agent.start()
         for agent in self.agents:
             agent.ready()
-            agent.until(lambda agent=agent: self.alive(agent) == {"n1", "n2", "n3", "n4"})  # type: ignore[misc]
+            agent.until(lambda agent=agent: self.alive(agent) == {"n1", "n2", "n3", "n4"})
         first = self.agents[0]
         first.until(lambda: len(alive(first, "?wan=1")) == 3)
 
@@ -70,7 +70,7 @@ class Cluster:
         now.start()
         now.ready()
         for agent in self.agents:
-            agent.until(lambda agent=agent: self.alive(agent) == {"n1", "n2", "n3", "n4"}, 60)  # type: ignore[misc]
+            agent.until(lambda agent=agent: self.alive(agent) == {"n1", "n2", "n3", "n4"}, 60)
 
 
 def alive(agent: Agent, query: str = "") -> set[str]:
@@ -204,7 +204,7 @@ def test_strangers_cannot_join_and_learn_why(tmp_path: Path) -> None:
             stranger = cluster.agent(name, number, **settings)
             stranger.start()
             try:
-                stranger.until(lambda s=stranger, t=theirs: t in s.log.read_text())  # type: ignore[misc]
+                stranger.until(lambda s=stranger, t=theirs: t in s.log.read_text())
                 refused = stranger.cli("join", at)
                 assert refused.returncode == 1 and theirs in refused.stderr, refused.stderr
                 assert "Failed to join any nodes." in refused.stderr
@@ -212,7 +212,7 @@ def test_strangers_cannot_join_and_learn_why(tmp_path: Path) -> None:
                     lambda o=ours: (
                         "memberlist: failed to receive: " in first.log.read_text() and o in first.log.read_text()
                     )
-                )  # type: ignore[misc]
+                )
                 assert alive(stranger) == {name}
             finally:
                 stranger.stop(9)

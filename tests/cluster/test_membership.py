@@ -92,7 +92,7 @@ def test_who_failed_is_declared_gone_or_forgotten(group: Group) -> None:
     for number, name in ((4, "dead"), (5, "pruned")):
         client = group.start(name, number)
         group.wait_for(name, ALIVE)
-        group.server.until(lambda name=name: group.server.json("GET", f"/v1/catalog/node/{name}"))  # type: ignore[misc]
+        group.server.until(lambda name=name: group.server.json("GET", f"/v1/catalog/node/{name}"))
         client.stop(9)
         group.wait_for(name, FAILED)
     listed = group.server.cli("members", "-status=^failed$").stdout
@@ -104,7 +104,7 @@ def test_who_failed_is_declared_gone_or_forgotten(group: Group) -> None:
     assert group.server.cli("force-leave", "-prune", "dead").returncode == 0
     group.wait_for("dead", None)
     for name in ("dead", "pruned"):
-        group.server.until(lambda name=name: group.server.json("GET", f"/v1/catalog/node/{name}") is None)  # type: ignore[misc]
+        group.server.until(lambda name=name: group.server.json("GET", f"/v1/catalog/node/{name}") is None)
     refused = group.server.cli("force-leave", "nobody")
     assert refused.returncode == 1 and "No node found with name 'nobody'" in refused.stderr
 

@@ -33,6 +33,7 @@ def test_files_are_merged_in_order_and_flags_win(tmp_path: Path) -> None:
     ("argv", "text"),
     [
         ([], "data_dir cannot be empty"),
+        (["-dev", "-hcl=check_output_max_size = 0"], "check_output_max_size must be positive"),
         (["-dev", "-nonsense"], "flag provided but not defined: -nonsense"),
         (["-dev", "-htp-port=1"], "did you mean -http-port"),
         (["-dev", "-http-port=x"], 'invalid value "x" for flag -http-port'),

@@ -95,6 +95,11 @@ def test_what_is_saved_is_loaded(tmp_path_factory: pytest.TempPathFactory, keys:
     assert keyring_file.load(path) == keys and isinstance(json.loads(path.read_text()), list)
 
 
+def test_keys_do_not_show_where_settings_do() -> None:
+    options = PoolOptions(key=A)
+    assert "aaaa" not in repr(options) and "aaaa" not in repr(settings(options))
+
+
 # Who may come in
 
 

@@ -94,3 +94,14 @@ def test_it_says_so_when_the_agent_is_gone(browser, tmp_path: Path) -> None:  # 
         page = opened(browser, other)
         page.get_by_role("link", name="consul").wait_for()
     page.get_by_text("disconnected").wait_for(timeout=70000)
+
+
+def test_a_services_page_links_to_its_dashboard(browser, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    template = "http://127.0.0.1:1/d?service={{Service.Name}}&dc={{ Datacenter }}&ns={{Service.Namespace}}"
+    settings = {"ui_config": {"enabled": True, "dashboard_url_templates": {"service": template}}}
+    with dev_agent(tmp_path, **settings) as agent:
+        agent.json("PUT", "/v1/agent/service/register", {"Name": "a&b"})
+        page = opened(browser, agent, "services/a%26b")
+        link = page.get_by_role("link", name="Dashboard")
+        link.wait_for()
+        assert link.get_attribute("href") == "http://127.0.0.1:1/d?service=a%26b&dc=dc1&ns="

@@ -21,6 +21,12 @@ function checksOf(list) {
     check.Output ? el("pre", {}, check.Output) : null)));
 }
 
+// Where `ui_config.dashboard_url_templates` leads for a service; the agent lets only web addresses be templates.
+function dashboardOf(template, name, datacenter) {
+  const values = { "Service.Name": name, "Service.Namespace": "", "Service.Partition": "", Datacenter: datacenter };
+  return template.replace(/\{\{\s*([A-Za-z.]+)\s*\}\}/g, (whole, key) => (key in values ? enc(values[key]) : whole));
+}
+
 export function services(main, parts, signal) {
   const search = el("input", { type: "search", placeholder: "Search by name or tag", "aria-label": "Search services" });
   const status = el("select", { "aria-label": "Filter by health" },
@@ -52,9 +58,13 @@ export function services(main, parts, signal) {
 }
 
 export function service(main, [name], signal) {
-  const instances = el("div"), intentions = el("div");
-  main.append(el("p", { class: "trail" }, link("services", "Services"), " / ", name), ...heading(name),
+  const instances = el("div"), intentions = el("div"), dashboard = el("p");
+  main.append(el("p", { class: "trail" }, link("services", "Services"), " / ", name), ...heading(name), dashboard,
     el("h2", {}, "Instances"), instances, el("h2", {}, "Intentions"), intentions);
+  json("GET", "/v1/agent/self", { signal }).then((agent) => {
+    const template = agent.DebugConfig.UIConfig.DashboardURLTemplates?.service;
+    if (template) dashboard.append(el("a", { href: dashboardOf(template, name, agent.Config.Datacenter), rel: "noreferrer" }, "Dashboard"));
+  }).catch(() => {});
   follow(`/v1/health/service/${enc(name)}`, signal, (found) => {
     if (found?.error) return problem(main, found.error);
     if (!found || !found.length) return instances.replaceChildren(empty("No instance is registered (any more)."));

@@ -88,7 +88,7 @@ Gives the running agent the token that it uses for one of its tasks.
     $ lictor acl set-agent-token default 3d2f…
 """,
         "TYPE TOKEN",
-        (CLIENT,),
+        BOTH,
         "Failed to set token",
         ("|default|agent|recovery|replication|",),
     ),

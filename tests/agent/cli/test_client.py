@@ -161,3 +161,19 @@ def test_commands_begin_their_errors_as_consuls_do(capsys: pytest.CaptureFixture
         shown = capsys.readouterr()
         assert shown.out == "" and shown.err.startswith(beginning) and "connection refused" in shown.err, words
     assert not Path("x.snap.unverified").exists()
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"<html>", "answers as no Consul agent does"),
+        (b"[" * 100_000, "answers as no Consul agent does"),
+        (b'[{"Node": 1}]', "the agent's answer has not the form that it should have"),
+    ],
+)
+def test_something_else_than_an_agent(answer: bytes, reason: str, capsys: pytest.CaptureFixture[str]) -> None:
+    raw = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(answer), answer)
+    with listener(lambda data: raw) as ((host, port), _):
+        assert run(["catalog", "nodes", f"-http-addr={host}:{port}"]) == 1
+    shown = capsys.readouterr()
+    assert shown.err.startswith("Error listing nodes: ") and reason in shown.err and shown.err.count("\n") == 1

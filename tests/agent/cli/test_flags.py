@@ -73,6 +73,8 @@ def test_what_does_not_fit_is_named(words: list[str], reason: str) -> None:
 def test_where_flags_end() -> None:
     assert parse(["-off", "a", "-"], KNOWN).arguments == ["a", "-"]
     assert parse(["-off", "--", "b"], KNOWN).arguments == ["b"]
+    assert parse(["key", "-5", "--- x"], KNOWN).arguments == ["key", "-5", "--- x"]
+    assert parse(["--", "key", "-off"], KNOWN).arguments == ["key", "-off"]
     assert parse(["ls", "-l", "--on=false"], KNOWN, child=True).arguments == ["ls", "-l", "--on=false"]
     for words in (["-h"], ["--help"], ["argument", "-h"]):
         with pytest.raises(Usage) as caught:

@@ -71,7 +71,7 @@ def test_internal_errors_are_one_line(monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.setattr(misc, "keygen", broken)
     monkeypatch.delenv(TRACEBACK, raising=False)
     assert run_here(["keygen"]) == 1
-    assert capsys.readouterr().err.startswith("Internal error: KeyError: 'gone' (with LICTOR_TRACEBACK=1 ")
+    assert capsys.readouterr().err.startswith("Internal error (KeyError: 'gone'; with LICTOR_TRACEBACK=1 ")
     monkeypatch.setenv(TRACEBACK, "1")
     with pytest.raises(KeyError):
         run_here(["keygen"])
