@@ -445,7 +445,8 @@ class Front(asyncio.Protocol):
             self._reading = True
             self._transport.resume_reading()
         self._expect(self._doors.times.idle)
-        self._next()
+        if self._buffer:
+            self._next()
         if self._ended and self.task is None and self._rest is None:
             self.close()
 
