@@ -3,6 +3,8 @@
 import ssl
 from pathlib import Path
 
+from model.goerrors import go_text
+
 MAX_FILE = 4 << 20
 
 
@@ -27,7 +29,7 @@ def _files_in(folder: str) -> list[Path]:
     try:
         found = sorted(path for path in Path(folder).iterdir() if path.is_file())
     except OSError as error:
-        raise AuthorityError("ca_path", f"{folder}: {error.strerror}") from None
+        raise AuthorityError("ca_path", f"{go_text(error)}") from None
     if not found:
         raise AuthorityError("ca_path", f"{folder} holds no files")
     return found
@@ -38,7 +40,7 @@ def _trust_file(context: ssl.SSLContext, key: str, path: Path) -> None:
         with path.open("rb") as file:
             text = file.read(MAX_FILE + 1)
     except OSError as error:
-        raise AuthorityError(key, f"{path}: {error.strerror}") from None
+        raise AuthorityError(key, f"{go_text(error)}") from None
     if len(text) > MAX_FILE:
         raise AuthorityError(key, f"{path} is larger than {MAX_FILE} bytes")
     try:
