@@ -75,6 +75,11 @@ class LeafCertificates:
         self._held[service] = (complete, roots.active_root_id)
         return complete
 
+    def held(self, service: str) -> IssuedCert | None:
+        """The certificate that is at hand, whether or not it may still be used."""
+        held = self._held.get(service)
+        return held[0] if held is not None else None
+
     def seconds_until_renewal(self, certificate: IssuedCert) -> float:
         """How long a certificate may still be used."""
         life = certificate.valid_before.unix - certificate.valid_after.unix

@@ -91,6 +91,8 @@ class ServerConfig:
     security: Security = field(default_factory=Security)
 
 
+SETTLING = 5.0
+"""Seconds for which registrations are held back at most while a new leader takes up its duties."""
 MAX_HEARTBEAT = 0.1
 """Seconds between heartbeats, at most: autopilot takes a server that hears nothing for 200 ms for unhealthy."""
 
@@ -426,6 +428,11 @@ class Server(Pools):
             if time.monotonic() >= deadline:
                 raise RpcError(NO_LEADER)
             await asyncio.sleep(self.limits.hold_timeout / 64)
+
+    async def settled(self) -> None:
+        """Wait, for a moment at most, until the members are in the catalog."""
+        if self._leader_loop is not None:
+            await self._leader_loop.settled(SETTLING)
 
     async def _snapshot_elsewhere(
         self, request: SnapshotRequest, archive: IO[bytes]

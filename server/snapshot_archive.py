@@ -252,6 +252,21 @@ def _check_sums(sums: bytes, computed: dict[str, str]) -> None:
             raise ArchiveError(f'{prefix}: file missing for "{name}"')
 
 
+_GZIP_HEADER = 10
+"""Bytes of a gzip header without a name."""
+
+
+def _damaged_at(packed: bytes) -> int:
+    """How many bytes of a gzip stream's beginning can be read before something is amiss; 0 if it is no beginning."""
+    unpacker = zlib.decompressobj(wbits=31)
+    for at in range(min(len(packed), 64 << 10)):
+        try:
+            unpacker.decompress(packed[at : at + 1], 1 << 20)
+        except zlib.error:
+            return at + 1 if at >= _GZIP_HEADER else 0
+    return 0
+
+
 class _Gunzip:
     """Unpacks one or more gzip members, piece by piece, and refuses to unpack a little into very much."""
 
@@ -292,6 +307,17 @@ class _Gunzip:
             left += len(taken)
         return left
 
+    def _refused(self, reason: str, packed: bytes) -> ArchiveError:
+        """Why `packed` cannot be unpacked: it is no gzip, or what is in it was damaged."""
+        if "incorrect header" in reason:
+            text = "unexpected EOF" if self._begun else "gzip: invalid header"
+            return ArchiveError(f"failed to decompress snapshot: {text}")
+        if "incorrect data check" in reason or "incorrect length check" in reason:
+            text = "gzip: invalid checksum"
+        else:
+            text = f"flate: corrupt input before offset {max(0, self._packed + _damaged_at(packed) - _GZIP_HEADER)}"
+        return ArchiveError(f"failed to read snapshot file: failed reading snapshot: {text}")
+
     def _more(self) -> bool:
         """Unpack one more piece into the buffer; False at the end of the source."""
         if self._ended:
@@ -308,9 +334,8 @@ class _Gunzip:
             self._unpacker = zlib.decompressobj(wbits=31)
         try:
             piece = self._unpacker.decompress(packed, _CHUNK)
-        except zlib.error:
-            reason = "unexpected EOF" if self._begun else "gzip: invalid header"
-            raise ArchiveError(f"failed to decompress snapshot: {reason}") from None
+        except zlib.error as error:
+            raise self._refused(str(error), packed) from None
         self._begun = True
         self._packed += len(packed) - len(self._unpacker.unconsumed_tail) - len(self._unpacker.unused_data)
         self._unpacked += len(piece)

@@ -132,7 +132,9 @@ def address_records(name: Labels, found: list[CheckServiceNode], kind: str, ttl:
             hosts.extend([record] if record is not None else [])
             continue
         plain = True
-        if address in made or len(made) >= limit:
+        if len(made) >= limit:
+            break
+        if address in made:
             continue
         record = address_record(name, address, ttl)
         if record is not None and (kind in ("ANY", "TXT") or QTYPE.get(record.rtype) == kind):

@@ -4,7 +4,7 @@ import copy
 
 from dnslib import QTYPE, RR
 
-from agent.dns.wire import Question, Reply, pack
+from agent.dns.wire import Labels, Question, Reply, pack
 
 PLAIN_UDP = 512
 MAX_UDP_ANSWERS = 8
@@ -40,7 +40,7 @@ def cut_to_fit(question: Question, reply: Reply, udp: bool, udp_answer_limit: in
         reply.additional = additional if count == before else _about(reply.answers, additional)
 
     take(limit)
-    if limit and len(pack(question, reply, compressed)) > size:
+    if limit and _at_most(question, reply) > size and len(pack(question, reply, compressed)) > size:
         low, high = 0, limit - 1  # The most answers that fit are in low…high.
         while low < high:
             middle = (low + high + 1) // 2
@@ -51,6 +51,34 @@ def cut_to_fit(question: Question, reply: Reply, udp: bool, udp_answer_limit: in
                 high = middle - 1
         take(low)
     return len(reply.answers) < before
+
+
+_HEAD = 12 + 4 + 11 + 24
+"""Bytes of the header, the question's type and class, and EDNS with a client subnet, at most."""
+
+
+def _at_most(question: Question, reply: Reply) -> int:
+    """Bytes that a response has at most: what costs less to know than to write it. More than any limit if unknown."""
+    total = _HEAD + _length(question.name)
+    for section in (reply.answers, reply.authority, reply.additional):
+        for record in section:
+            total += _length(record.rname.label) + 10
+            if record.rtype in _DATA:
+                total += _DATA[record.rtype]
+            elif record.rtype == QTYPE.SRV:
+                total += 6 + _length(record.rdata.target.label)
+            elif record.rtype == QTYPE.CNAME:
+                total += _length(record.rdata.label.label)
+            else:
+                return MAX_TCP + 1
+    return total
+
+
+_DATA = {QTYPE.A: 4, QTYPE.AAAA: 16}
+
+
+def _length(name: Labels) -> int:
+    return sum(map(len, name)) + len(name) + 1
 
 
 def _about(answers: list[RR], additional: list[RR]) -> list[RR]:

@@ -13,7 +13,7 @@ from model.codec import Name, Wire
 from model.gojson import encode_json, to_json
 from model.structs.catalog_rpc import DCSpecificRequest
 from model.structs.connect import CAConfiguration, CARequest, CARoot, IndexedCARoots, IssuedCert
-from model.structs.intentions import IntentionMatchEntry, IntentionQueryMatch, IntentionQueryRequest
+from model.structs.intentions import Intention, IntentionMatchEntry, IntentionQueryMatch, IntentionQueryRequest
 
 ROOTS = {"ActiveRootID": str, "TrustDomain": str, "Roots": list[CARoot]}
 
@@ -49,8 +49,8 @@ async def roots(request: ApiRequest) -> ApiResponse:
 @route("GET", "/v1/agent/connect/ca/roots", Operation(query=READ, answer=ROOTS))
 async def agent_roots(request: ApiRequest) -> ApiResponse:
     """The roots, as this agent knows them."""
-    reply = await request.call("ConnectCA.Roots", DCSpecificRequest(**request.query_options()))
-    headers = {**meta_headers(reply, request, consistency=False), "X-Cache": "MISS"}
+    reply = await request.cached_call("ConnectCA.Roots", DCSpecificRequest(**request.query_options()), always=True)
+    headers = meta_headers(reply, request, consistency=False)
     return ApiResponse(encode_json(shown_roots(reply), request.pretty), 200, JSON, headers)
 
 
@@ -82,14 +82,16 @@ async def leaf(request: ApiRequest) -> ApiResponse:
     index = options.get("min_query_index", 0)
     agent = request.agent
     deadline = asyncio.get_running_loop().time() + request.hold()
+    held = agent.leafs.held(service)
     certificate = await agent.leafs.get(service)
+    hit = certificate is held
     while index and certificate.modify_index <= index:
         left = deadline - asyncio.get_running_loop().time()
         if left <= 0:
             break
         await asyncio.sleep(min(left, 0.25, agent.leafs.seconds_until_renewal(certificate) + 0.05))
         certificate = await agent.leafs.get(service)
-    headers = {"X-Consul-Index": str(certificate.modify_index), "X-Cache": "MISS"}
+    headers = {"X-Consul-Index": str(certificate.modify_index), "X-Cache": "HIT" if hit else "MISS"}
     return ApiResponse(encode_json(certificate, request.pretty), 200, JSON, headers)
 
 
@@ -104,7 +106,7 @@ class AuthorizeRequest(Wire, frozen=True):
 @route(
     "POST", "/v1/agent/connect/authorize", Operation(body=AuthorizeRequest, answer={"Authorized": bool, "Reason": str})
 )
-async def authorize(request: ApiRequest) -> Any:
+async def authorize(request: ApiRequest) -> ApiResponse:
     """Whether the bearer of a certificate may connect to a service."""
     wanted = await request.body(AuthorizeRequest, style="agent")
     if not wanted.target:
@@ -119,17 +121,22 @@ async def authorize(request: ApiRequest) -> Any:
     args = IntentionQueryRequest(
         match=IntentionQueryMatch(type="destination", entries=[entry]), datacenter=request.agent.config.datacenter
     )
-    reply = await request.call("Intention.Match", args)
+    reply = await request.cached_call("Intention.Match", args, always=True)
+    decision: dict[str, Any] = {"Authorized": True, "Reason": "Default behavior configured by ACLs"}
     for one in reply.matches[0] if reply.matches else []:
         if one.source_name in (identity.service, "*"):
             allowed = one.action == "allow" and not one.permissions
-            reason = (
-                f"Matched {'L7 ' if one.permissions else ''}intention: {'ALLOW' if allowed else 'DENY'} "
-                f"default/{one.source_name} => default/{one.destination_name} "
-                f"(ID: {one.id}, Precedence: {one.precedence})"
-            )
-            return {"Authorized": allowed, "Reason": reason}
-    return {"Authorized": True, "Reason": "Default behavior configured by ACLs"}
+            decision = {"Authorized": allowed, "Reason": f"Matched {_shown_intention(one)}"}
+            break
+    return ApiResponse(encode_json(decision, request.pretty), 200, JSON, request.cache_headers)
+
+
+def _shown_intention(one: Intention) -> str:
+    """An intention in words: its level, what it is between, and what it says."""
+    says = f"Permissions: {len(one.permissions)}" if one.permissions else f"Action: {one.action.upper()}"
+    known_as = f"ID: {one.id}, " if one.id else ""
+    between = f"default/{one.source_name} => default/{one.destination_name}"
+    return f"{'L7' if one.permissions else 'L4'} intention: {between} ({known_as}Precedence: {one.precedence}, {says})"
 
 
 @route(

@@ -180,12 +180,15 @@ class ApiRequest:
         limit = age if age is not None and age >= 0 else None
         return Wanted(limit, must_revalidate, max(0, seconds.get("stale-if-error", 0)))
 
-    async def cached_call(self, method: str, args: Any, fresh: bool = True) -> Any:
-        """Ask the cluster, or with `?cached` the agent's cache. `fresh` answers are kept up in the background."""
-        return self._translated(await self._cached_call(method, args, fresh))
+    async def cached_call(self, method: str, args: Any, fresh: bool = True, always: bool = False) -> Any:
+        """Ask the cluster, or with `?cached` (or `always`) the agent's cache.
 
-    async def _cached_call(self, method: str, args: Any, fresh: bool) -> Any:
-        if not self.wants_cached:
+        `fresh` answers are kept up in the background.
+        """
+        return self._translated(await self._cached_call(method, args, fresh, always))
+
+    async def _cached_call(self, method: str, args: Any, fresh: bool, always: bool) -> Any:
+        if not self.wants_cached and not always:
             return await self._call(method, args)
         config = self.agent.config
         if fresh:

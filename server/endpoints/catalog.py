@@ -58,6 +58,7 @@ async def register(context: Context, args: RegisterRequest) -> Empty:
             authz.require("service", "write", service.service if service is not None else check.service_name)
         else:
             authz.require("node", "write", args.node)
+    await context.settled()  # An agent that comes first would make a node without serfHealth, which sessions look for.
     await propose(context, CommandType.REGISTER, request)
     return Empty()
 

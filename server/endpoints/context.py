@@ -193,6 +193,9 @@ class Context(Protocol):
     def route(self, datacenter: str) -> list[str]:
         """`ip:port` of the servers of another datacenter, in the order in which to ask them; none: no path to it."""
 
+    async def settled(self) -> None:
+        """Wait, for a moment at most, until a new leader has written the members into the catalog."""
+
     async def lead_again(self) -> None:
         """Begin the leader's duties anew on a state that was replaced; returns once they are taken up."""
 

@@ -7,7 +7,6 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
 
 from model.codec import pack_builtins, to_wire
 from model.commands import CommandType
@@ -39,10 +38,9 @@ class Housekeeping:
         self._tombstones: deque[tuple[float, int]] = deque()
 
     async def run(self) -> None:
-        """Prepare the state for use, then do the chores until cancelled. Run it as a task while this server leads."""
+        """Do the chores until cancelled. Run it as a task while this server leads."""
         context = self._context
         context.session_timers.reset(context.fsm.store.sessions.rows)
-        await self._retrying(self.set_markers)
         loop = asyncio.get_running_loop()
         coordinates_at = tombstones_at = loop.time()
         while True:
@@ -58,15 +56,6 @@ class Housekeeping:
                     await self.reap_tombstones(now)
             except (RaftError, RpcError) as error:
                 log.warning("leader's housekeeping was held up: %s", error)
-
-    async def _retrying(self, chore: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            try:
-                await chore()
-                return
-            except (RaftError, RpcError) as error:
-                log.warning("could not prepare the cluster's state: %s", error)
-                await asyncio.sleep(SESSION_PERIOD)
 
     async def set_markers(self) -> None:
         """Note what this version of the state can do, and autopilot's first settings, unless that was done before."""

@@ -34,6 +34,8 @@ class LeaderLoop:
         self._task: asyncio.Task[None] | None = None
         self._events: asyncio.Queue[MemberEvent] = asyncio.Queue()
         self._established = asyncio.Event()
+        self._tried = asyncio.Event()
+        """Set once this leadership has brought the members into the catalog, and once it has tried to."""
 
     async def again(self, seconds: float = 30.0) -> None:
         """Take up the duties anew, because the state was replaced; returns once the members are in it.
@@ -45,13 +47,20 @@ class LeaderLoop:
             async with asyncio.timeout(seconds):
                 await self._established.wait()
 
+    async def settled(self, seconds: float) -> None:
+        """Wait until this leader has tried to bring the members into the catalog, or for so many seconds."""
+        if self._task is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._tried.wait()
+
     def leadership(self, leads: bool) -> None:
         """Called by Raft."""
         self.stop()
         if leads:
             log.info("cluster leadership acquired")
             self._events = asyncio.Queue()
-            self._established = asyncio.Event()
+            self._established, self._tried = asyncio.Event(), asyncio.Event()
             self._task = asyncio.get_running_loop().create_task(self._run())
 
     def stop(self) -> None:
@@ -82,6 +91,7 @@ class LeaderLoop:
                 except (RaftError, RpcError) as error:
                     log.warning("failed to reconcile: %s", error)
                     delay = RETRY
+                self._tried.set()
                 await self._follow_events(reconciler, delay)
         except asyncio.CancelledError:
             raise
@@ -95,6 +105,8 @@ class LeaderLoop:
         began = time.perf_counter()
         await self._raft.barrier()
         _BARRIERS.add((time.perf_counter() - began) * 1000.0)
+        # Before the first registration: whether a service gets a virtual address hangs on these.
+        await Housekeeping(self._context).set_markers()
         if self._context.connect_enabled:
             await self._context.ca.initialize()
 

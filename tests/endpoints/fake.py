@@ -105,6 +105,9 @@ class FakeServer:
             raise ConnectionError("connection refused")
         return await dispatch(self.forward_to, method, args, may_forward=False)
 
+    async def settled(self) -> None:
+        """There is nobody to wait for."""
+
     def uuid(self) -> str:
         return str(uuid.UUID(int=self._random.getrandbits(128)))
 

@@ -1,5 +1,6 @@
 """The snapshot archive: what is written, here or by a real Consul, is read; everything else is refused in words."""
 
+import base64
 import gzip
 import hashlib
 import io
@@ -99,6 +100,11 @@ def test_several_gzip_members_are_one_stream() -> None:
     [
         (b"", "failed to decompress snapshot: EOF"),
         (b"hello", "failed to decompress snapshot: gzip: invalid header"),
+        (base64.b64decode("H4sIAAAAAAAA/wAAAAD//w=="), "snapshot: flate: corrupt input before offset 5"),
+        (
+            made()[:-6] + b"\0" + made()[-5:],
+            "failed to read snapshot file: failed reading snapshot: gzip: invalid checksum",
+        ),
         (made()[:-20], "unexpected EOF"),
         (made() + b"junk", "unexpected EOF"),
         (tar_of([("x", b"y")]), 'unexpected file "x" in snapshot'),
@@ -112,7 +118,7 @@ def test_several_gzip_members_are_one_stream() -> None:
         (gzip.compress(b"x" * 2000, mtime=0), "invalid tar header"),
         (gzip.compress(b"x" * 20, mtime=0), "unexpected EOF"),
     ],
-    ids=range(14),
+    ids=range(16),
 )
 def test_what_is_wrong_is_said(archive: bytes, text: str) -> None:
     with pytest.raises(ArchiveError) as failure:
