@@ -182,9 +182,9 @@ def test_what_cannot_work_says_why(secured: Secured) -> None:
     assert secured.run("members", CONSUL_CACERT="", CONSUL_HTTP_SSL_VERIFY="0").returncode == 0
     for environment, problem in (
         ({"CONSUL_CLIENT_KEY": ""}, "both client cert and client key must be provided"),
-        ({"CONSUL_CACERT": "/none.pem"}, "Error loading CA File: /none.pem: No such file or directory"),
+        ({"CONSUL_CACERT": "/none.pem"}, "Error loading CA File: open /none.pem: no such file or directory"),
         ({"CONSUL_CACERT": __file__}, "holds no PEM certificate"),
-        ({"CONSUL_CACERT": "", "CONSUL_CAPATH": "/none"}, "Error loading CA path: /none: No such file or directory"),
+        ({"CONSUL_CACERT": "", "CONSUL_CAPATH": "/none"}, "Error loading CA path: open /none: no such file"),
         ({"CONSUL_CLIENT_CERT": __file__}, "Error loading client certificate"),
     ):
         result = secured.run("members", **environment)
