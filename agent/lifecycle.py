@@ -6,6 +6,8 @@ import time
 import uuid
 from pathlib import Path
 
+from model.goerrors import go_text
+
 METADATA = "server_metadata.json"
 SEEN_EVERY = 3600.0
 """Seconds between two notes that a server is alive."""
@@ -18,7 +20,7 @@ def write_pid(path: str) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"{os.getpid()}")
     except OSError as error:
-        raise OSError(f"could not create PID file {path}: {error.strerror}") from None
+        raise OSError(f"could not create PID file: {go_text(error)}") from None
 
 
 def remove_pid(path: str) -> None:

@@ -4,6 +4,8 @@ import os
 import signal
 import sys
 
+from model.goerrors import go_text
+
 
 def main() -> int:
     """Run the command that the words of the process name; returns the exit code."""
@@ -29,7 +31,7 @@ def main() -> int:
     except OSError as error:
         # The output cannot be written; commands handle what else can fail.
         _drop_output()
-        print(f"Error writing to standard output: {error.strerror or error}", file=sys.stderr)
+        print(f"Error writing to standard output: {go_text(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         # End as a program does that knows nothing of signals, so that a script around us sees it and ends, too.

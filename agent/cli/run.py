@@ -9,6 +9,7 @@ from agent.cli import help as texts
 from agent.cli.command import Command
 from agent.cli.flags import HELP, Flags, Usage, parse
 from agent.cli.tables import COMMANDS, GROUPS, subcommands
+from model.goerrors import go_text
 
 VERSION_FLAGS = ("-v", "-version", "--version")
 HELP_FLAGS = tuple(dashes + name for name in HELP for dashes in ("-", "--"))
@@ -97,5 +98,5 @@ def _said(command: Command, error: Exception) -> str | None:
     if isinstance(error, Problem):
         return str(error)
     if isinstance(error, OSError):  # Such as a full disk below our output.
-        return f"Error: {error.filename + ': ' if isinstance(error.filename, str) else ''}{error.strerror or error}"
+        return f"Error: {go_text(error)}"
     return f"{command.failed}: {error}" if isinstance(error, ApiError) else None

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from agent.authorities import AuthorityError, trust
+from model.goerrors import go_text
 
 _NO = ("0", "f", "F", "false", "FALSE", "False")
 
@@ -50,7 +51,7 @@ def _show(context: ssl.SSLContext, certificate: str, key: str) -> None:
     try:
         context.load_cert_chain(certificate, key, password=no_password)
     except (ssl.SSLError, OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or getattr(error, "reason", None) or error
+        reason = go_text(error)
         raise ValueError(f"Error loading client certificate {certificate} and key {key}: {reason}") from None
 
 

@@ -74,7 +74,7 @@ def _files_of(folder: Path, config_format: str) -> list[Path]:
     try:
         children = sorted(folder.iterdir())
     except OSError as error:
-        raise ConfigError(f"config: ReadDir failed on {folder}: {error.strerror}") from None
+        raise ConfigError(f"config: ReadDir failed on {folder}: {go_text(error)}") from None
     files = [one for one in children if one.is_file() and (config_format or one.suffix in (".json", ".hcl"))]
     if len(files) > MAX_FILES:
         raise ConfigError(f"config: folder {folder} has {len(files)} files, {MAX_FILES} at most")

@@ -184,7 +184,7 @@ def test_what_cannot_work_says_why(secured: Secured) -> None:
         ({"CONSUL_CLIENT_KEY": ""}, "both client cert and client key must be provided"),
         ({"CONSUL_CACERT": "/none.pem"}, "Error loading CA File: open /none.pem: no such file or directory"),
         ({"CONSUL_CACERT": __file__}, "holds no PEM certificate"),
-        ({"CONSUL_CACERT": "", "CONSUL_CAPATH": "/none"}, "Error loading CA path: open /none: no such"),
+        ({"CONSUL_CACERT": "", "CONSUL_CAPATH": "/none"}, "Error loading CA path: open /none: no such file"),
         ({"CONSUL_CLIENT_CERT": __file__}, "Error loading client certificate"),
     ):
         result = secured.run("members", **environment)
