@@ -70,8 +70,8 @@ class Watchers:
         self.failed = b""
         self.closing = False
 
-    async def connect(self, count: int) -> None:
-        """Open so many connections more."""
+    async def connect(self, count: int, question: bytes = b"") -> None:
+        """Open so many connections more; each asks at once if there is a question."""
         loop = asyncio.get_running_loop()
         for number in range(count):
             source = f"{self.network}.{2 + len(self.connections) // PER_ADDRESS}"
@@ -79,6 +79,9 @@ class Watchers:
                 lambda: _Watcher(self), "127.0.0.1", self.port, local_addr=(source, 0)
             )
             self.connections.append(one)
+            self.expected += 1
+            if question:
+                one.ask(question)
             if number % 100 == 99:
                 await asyncio.sleep(0)
 
@@ -106,11 +109,11 @@ class Watchers:
 
 
 @contextlib.asynccontextmanager
-async def watching(port: int, count: int) -> AsyncIterator[Watchers]:
-    """So many connections."""
+async def watching(port: int, count: int, question: bytes = b"") -> AsyncIterator[Watchers]:
+    """So many connections; each asks at once if there is a question."""
     watchers = Watchers(port)
     try:
-        await watchers.connect(count)
+        await watchers.connect(count, question)
         yield watchers
     finally:
         watchers.close()
@@ -245,8 +248,7 @@ async def holding(server: Cluster, count: int) -> list[Figure]:
     before, before_cpu = resident_bytes(pid), precise_cpu_seconds(pid)
     probe = Probe(port)
     try:
-        async with watching(port, count) as watchers:
-            await watchers.ask(question)
+        async with watching(port, count, question) as watchers:
             await held(server, count)
             cpu = precise_cpu_seconds(pid) - before_cpu
             memory = resident_bytes(pid) - before

@@ -29,7 +29,8 @@ from weakref import WeakValueDictionary
 
 from multidict import CIMultiDict
 
-from agent.http.front import Incoming, Outgoing, header_lines, opening, plain_head
+from agent.http.front import Incoming, Outgoing
+from agent.http.heads import header_lines, opening, plain_head
 from agent.http.measured import MeasuredRoute
 from agent.http.reads import ASKS, Asked
 from agent.http.routing import ApiRequest, ApiResponse, Handler, HttpError
@@ -121,7 +122,8 @@ class Question:
     @property
     def holds(self) -> bool:
         """Whether the index values that the answer was made of are still the same."""
-        return all(indexes.get(*names) == value for indexes, names, value in self.looked_up)
+        looked_up = self.looked_up
+        return not looked_up or all(indexes.get(*names) == value for indexes, names, value in looked_up)
 
 
 class Notice(Watch):
@@ -176,6 +178,7 @@ class KeptAnswers:
         self._deadlines = Deadlines()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.waiting = 0
         """How many blocking reads wait."""
 
@@ -373,7 +376,9 @@ class KeptAnswers:
 
     def _hold(self, connection: Connection, question: Question, wanted: int, max_query_time: int) -> bool:
         """Let a blocking read wait; always True."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()  # To ask for it each time is a system call.
         waiter = Waiter(self, connection, question, wanted, self._context.fsm.store, time.perf_counter())
         connection.task = waiter
         question.waiters[waiter] = None
@@ -431,23 +436,23 @@ class KeptAnswers:
             self._woken.extend(notice.question.waiters)
             notice.question.waiters.clear()
         self._fired.clear()
-        woken = self._woken
+        woken, leading = self._woken, leads(self._context)
         ends = time.perf_counter() + SLICE
         while woken:
             waiter = woken.popleft()
             if waiter.connection is not None:
-                self._attend(waiter, waiter.connection)
+                self._attend(waiter, waiter.connection, leading)
             if time.perf_counter() > ends:
                 break
         if woken:
             self._work_soon()
 
-    def _attend(self, waiter: Waiter, connection: Connection) -> None:
+    def _attend(self, waiter: Waiter, connection: Connection, leading: bool) -> None:
         """Answer a waiter if its index has passed or its time is up; otherwise it goes on waiting."""
         question = waiter.question
         try:
             rest = question.rest
-            if rest is None or not question.holds or not leads(self._context):
+            if rest is None or not leading or not question.holds:
                 rest = self._make(question)
             status = question.status
         except Exception as error:
