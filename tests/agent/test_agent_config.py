@@ -112,7 +112,7 @@ def test_files_are_read_again_when_they_change(tmp_path: Path) -> None:
         config = json.loads(agent.config.read_text())
         agent.config.write_text(json.dumps({**config, "service": {"name": "web"}, "node_meta": {"rack": "7"}}))
         agent.until(lambda: "web" in agent.json("GET", "/v1/agent/services"))
-        agent.until(lambda: agent.json("GET", "/v1/catalog/nodes")[0]["Meta"].get("rack") == "7")
+        agent.until(lambda: (agent.json("GET", "/v1/catalog/nodes")[0]["Meta"] or {}).get("rack") == "7")
         agent.config.write_text("broken")
         agent.until(lambda: "Failed to reload config" in agent.log.read_text())
         assert "web" in agent.json("GET", "/v1/agent/services")
@@ -131,7 +131,8 @@ def test_pid_log_and_addresses(tmp_path: Path) -> None:
         assert (tmp_path / "run" / "agent.pid").read_text() == str(agent.process.pid)
         (log,) = (tmp_path / "logs").glob("consul-*.log")
         agent.until(lambda: "[INFO]" in log.read_text())
-        node = agent.until(lambda: agent.json("GET", "/v1/catalog/nodes")[0])
+        agent.until(lambda: (agent.json("GET", "/v1/catalog/nodes")[0]["TaggedAddresses"] or {}).get("wan"))
+        node = agent.json("GET", "/v1/catalog/nodes")[0]
         assert node["TaggedAddresses"]["wan"] == "198.51.100.7" and node["Address"] == "127.0.0.1"
         agent.stop()
         assert not (tmp_path / "run" / "agent.pid").exists()

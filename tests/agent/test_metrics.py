@@ -213,10 +213,10 @@ def test_a_running_agent_counts_and_sends(tmp_path: Path) -> None:
             shown = agent.json("GET", "/v1/agent/metrics")
             assert _named(shown, "Gauges")["mine.server.isLeader"]["Value"] == 1
             assert "mine.runtime.sys_bytes" not in _named(shown, "Gauges")
-            assert {"mine.raft.apply", "mine.client.rpc", "mine.serf.member.join"} <= set(_named(shown, "Counters"))
             status, text = agent.request("GET", "/v1/agent/metrics?format=prometheus")
             families = {one.name: one for one in text_string_to_metric_families(text.decode())}
             assert status == 200
+            assert {"mine_raft_apply", "mine_client_rpc", "mine_serf_member_join", "mine_rpc_query"} <= set(families)
             count = [one.value for one in families["mine_kvs_apply"].samples if one.name.endswith("_count")]
             assert count == [5.0]
             assert families["mine_autopilot_failure_tolerance"].samples[0].value == 0
