@@ -83,31 +83,31 @@ def _same_check(mine: HealthCheck, theirs: HealthCheck | None, whatever_output: 
 
 
 class Changes:
-    """What was changed here since the catalog was told: IDs that are to be registered, and that are gone."""
+    """What was changed here since the catalog was told, in that order: IDs to be registered, and IDs that are gone."""
 
     def __init__(self) -> None:
-        self.services: set[str] = set()
-        self.checks: set[str] = set()
-        self.gone_services: set[str] = set()
+        self.services: dict[str, None] = {}
+        self.checks: dict[str, None] = {}
+        self.gone_services: dict[str, None] = {}
         self.gone_checks: dict[str, str] = {}
         """By the check's ID, the service that it belonged to."""
 
     def service(self, service_id: str) -> None:
         """A service is new, or another than it was."""
-        self.services.add(service_id)
-        self.gone_services.discard(service_id)
+        self.services[service_id] = None
+        self.gone_services.pop(service_id, None)
 
     def check(self, check_id: str) -> None:
         """A check is new, or another than it was."""
-        self.checks.add(check_id)
+        self.checks[check_id] = None
         self.gone_checks.pop(check_id, None)
 
     def no_service(self, service_id: str) -> None:
         """A service is gone."""
-        self.services.discard(service_id)
-        self.gone_services.add(service_id)
+        self.services.pop(service_id, None)
+        self.gone_services[service_id] = None
 
     def no_check(self, check_id: str, service_id: str) -> None:
         """A check is gone."""
-        self.checks.discard(check_id)
+        self.checks.pop(check_id, None)
         self.gone_checks[check_id] = service_id

@@ -32,6 +32,8 @@ log = logging.getLogger("lictor.agent")
 
 SYNC_INTERVAL = 60.0
 RETRY_INTERVAL = 3.0
+HELD_MOMENT = 0.02
+"""Seconds for which a change waits for what is held and changed with it."""
 AT_ONCE = 32
 """Calls to the servers that are under way at the same time."""
 
@@ -238,6 +240,7 @@ class LocalState:
                     await self._dirty.wait()
             except TimeoutError:
                 self._compare = True
+            await self._wait_for_held()
             self._dirty.clear()
             try:
                 if self._compare or loop.time() > compared + SYNC_INTERVAL:
@@ -254,6 +257,13 @@ class LocalState:
             self._compare = True
             self._dirty.set()
             await asyncio.sleep(RETRY_INTERVAL)
+
+    async def _wait_for_held(self) -> None:
+        """Give services that are held a moment: most are released at once, and then they go with the others."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + HELD_MOMENT
+        while any(self.held(one) for one in self._changes.services) and loop.time() < until:
+            await asyncio.sleep(0.001)
 
     async def sync_changes(self) -> None:
         """Tell the catalog what was changed here, without looking at what it has. Raises RpcError."""
@@ -290,10 +300,6 @@ class LocalState:
             self._waiting_outputs.keys(),
         )
         mend = _Mending()
-        gone = [
-            mend.one(f"service={one}", partial(self._deregister, service_id=one)) for one in todo.deregister_services
-        ]
-        await _together(gone)
         await self._untell(mend, todo.deregister_services, todo.deregister_checks)
         if todo.node and not todo.register_services and not todo.register_checks:
             await self._register(None, [], skip=False)

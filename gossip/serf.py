@@ -5,7 +5,7 @@ from typing import Any
 
 from gossip import wire
 from gossip.interface import EventKind, MemberEvent, Status
-from gossip.members import Node
+from gossip.members import Node, State
 from gossip.pool import Pool, SerfMember
 from model.durations import SECOND, DurationError, parse_duration
 
@@ -47,12 +47,12 @@ class Serf:
         pool.outbox.append(MemberEvent(EventKind.JOIN, pool.member(node)))
 
     def gone(self, node: Node) -> None:
-        """A node is gone: it left if it had said so, otherwise it failed."""
+        """A node is gone: it left if it said so, by an intent before or as its last word; otherwise it failed."""
         pool = self._pool
         entry = pool.serf.get(node.name)
         if entry is None or entry.status not in (Status.ALIVE, Status.LEAVING):
             return
-        left = entry.status is Status.LEAVING
+        left = entry.status is Status.LEAVING or node.state is State.LEFT
         entry.status, entry.since = Status.LEFT if left else Status.FAILED, pool.now
         pool.outbox.append(MemberEvent(EventKind.LEAVE if left else EventKind.FAILED, pool.member(node)))
 

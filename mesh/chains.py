@@ -102,6 +102,12 @@ class _Place(NamedTuple):
         return f"{self.subset + '.' if self.subset else ''}{self.service}.{_SCOPE}.{where}"
 
 
+MAX_NESTED = 100
+"""Splitters that may lead to one another."""
+MAX_SPLITS = 2000
+"""Parts into which nested splitters may divide traffic: with every level they multiply."""
+
+
 class _Compiler:
     """One compilation."""
 
@@ -213,6 +219,8 @@ class _Compiler:
             raise RpcError(f"detected circular reference: [{' -> '.join((*above[above.index(key) :], key))}]")
         if key in self.nodes:
             return key
+        if len(above) >= MAX_NESTED:
+            raise RpcError(f'discovery chain "{self.name}" has splitters nested more than {MAX_NESTED} deep')
         splits: list[DiscoverySplit] = []
         balancer: LoadBalancer | None = None
         for split in splitter.splits or ():
@@ -223,6 +231,8 @@ class _Compiler:
                 splits += [_nested(split, inner) for inner in node.splits or ()]
             else:
                 splits.append(DiscoverySplit(definition=split, weight=split.weight, next_node=following))
+            if len(splits) > MAX_SPLITS:
+                raise RpcError(f'discovery chain "{self.name}" splits traffic into more than {MAX_SPLITS} parts')
         self.nodes[key] = DiscoveryGraphNode(type="splitter", name=name, splits=splits, load_balancer=balancer)
         return key
 

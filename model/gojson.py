@@ -358,7 +358,7 @@ def _value_from_json(
         if marker in (DURATION, READABLE_DURATION):
             if style == "agent" and actual in (list, dict, bool):
                 return 0  # The agent's endpoints read durations by hand and pass over what is neither text nor number.
-            return _duration(value, path)
+            return _duration(value, f"{_shown_owner(owner, style)}.{path}")
         if actual is int and -_SIGNED_LIMIT <= value < 2 * _SIGNED_LIMIT:
             return value
     elif kind is bool:
@@ -456,7 +456,7 @@ def _float(value: int | float) -> float:
     try:
         return float(value)
     except OverflowError:
-        raise JsonError("json: cannot unmarshal number into Go value of type float64") from None
+        raise JsonError(f"json: cannot unmarshal number {value} into Go value of type float64") from None
 
 
 def _base64(text: str) -> bytes:

@@ -429,6 +429,11 @@ class Server(Pools):
                 raise RpcError(NO_LEADER)
             await asyncio.sleep(self.limits.hold_timeout / 64)
 
+    async def settled(self) -> None:
+        """Wait, for a moment at most, until the members are in the catalog."""
+        if self._leader_loop is not None:
+            await self._leader_loop.settled(SETTLING)
+
     async def _snapshot_elsewhere(
         self, request: SnapshotRequest, archive: IO[bytes]
     ) -> tuple[SnapshotResponse, IO[bytes]]:
@@ -440,11 +445,6 @@ class Server(Pools):
             except ConnectionError as error:
                 raise RpcError(f"rpc error making call: {error}") from None
         raise RpcError(NO_PATH_TO_DATACENTER)
-
-    async def settled(self) -> None:
-        """Wait, for a moment at most, until the members are in the catalog."""
-        if self._leader_loop is not None:
-            await self._leader_loop.settled(SETTLING)
 
     async def lead_again(self) -> None:
         """Begin the leader's duties anew on a state that was replaced."""

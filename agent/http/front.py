@@ -12,24 +12,17 @@ Heads are held back until they are whole, and what a client may take of time and
 import asyncio
 import gzip
 import logging
-import re
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from email.utils import formatdate
-from http import HTTPStatus
 from typing import NamedTuple, Protocol, TypeVar, cast
 
-from multidict import CIMultiDict
-
 from agent.http.clients import TOO_LARGE, TOO_MANY, TOO_SLOW, Clients, Times
+from agent.http.heads import HEAD_ENDS, MAX_HEAD, Plain, head, plain_head
 from agent.http.routing import ApiResponse
 
 log = logging.getLogger("lictor.agent.http")
 T = TypeVar("T")
 
-MAX_HEAD = 16 << 10
-MAX_BODY = 256 << 10
-"""Bytes up to which a head, and a body, is taken in here; larger ones are aiohttp's."""
 MAX_AHEAD = 1 << 20
 """Bytes of later requests that are taken in while one is being answered."""
 GZIP_IN_THREAD = 64 << 10
@@ -37,10 +30,6 @@ MAX_AT_ONCE = 16
 """Requests of one connection that are answered without a task before others get a turn."""
 JOIN = 64 << 10
 """Bytes up to which it is cheaper to copy an answer into one piece than to write two."""
-
-_PLAIN_HEAD = re.compile(rb"(GET|PUT|POST|DELETE) (/[!-~]*) HTTP/1\.1\r\n((?:[A-Za-z0-9_-]+:[ -~\t]*\r\n)*)\r\n")
-_NOT_PLAIN = ("Transfer-Encoding", "Expect", "Connection", "Upgrade", "Content-Encoding")
-"""Headers that a plain request does not have (but for `Connection: keep-alive`)."""
 
 
 class Incoming(NamedTuple):
@@ -71,44 +60,8 @@ class Work(Protocol):
         """The client is gone."""
 
 
-_HEAD_ENDS = re.compile(rb"\r?\n\r?\n")
-
 Respond = Callable[[Incoming], Awaitable[Outgoing]]
 WithinLimit = Callable[[bytes, int], bytes]
-
-
-class _Plain(NamedTuple):
-    """A plain request's head: where it ends in the buffer, and how long the body is."""
-
-    method: str
-    target: str
-    headers: CIMultiDict[str]
-    end: int
-    length: int
-
-
-def plain_head(buffer: bytes | bytearray, max_head: int = MAX_HEAD) -> _Plain | None:
-    """The plain request that `buffer` begins with; None for anything else, an unfinished head among it."""
-    match = _PLAIN_HEAD.match(buffer, 0, max_head)
-    if match is None:
-        return None
-    method, target, lines = (bytes(part).decode("ascii") for part in match.groups())
-    headers: CIMultiDict[str] = CIMultiDict()
-    for line in lines.split("\r\n")[:-1]:
-        name, _, value = line.partition(":")
-        headers.add(name, value.strip(" \t"))
-    for name in _NOT_PLAIN:
-        if name in headers and headers[name].lower() != "keep-alive":
-            return None
-    length = 0
-    if "Content-Length" in headers:
-        text = headers["Content-Length"]
-        if not text.isdigit() or len(text) > 9 or len(headers.getall("Content-Length")) > 1:
-            return None
-        length = int(text)
-    if length > MAX_BODY or len(headers.getall("Host", ())) != 1:
-        return None
-    return _Plain(method, target, headers, match.end(), length)
 
 
 class Doors:
@@ -185,7 +138,7 @@ class Front(asyncio.Protocol):
         self._counted = counted
         self._buffer = bytearray()
         self._searched = 0
-        self._request: _Plain | None = None
+        self._request: Plain | None = None
         self._transport: asyncio.Transport
         self._rest: asyncio.Protocol | None = None
         self._remote = ""
@@ -376,7 +329,7 @@ class Front(asyncio.Protocol):
 
     def _not_plain(self) -> None:
         """The buffer begins with a head that is unfinished, too large or not plain."""
-        found = _HEAD_ENDS.search(self._buffer, max(0, self._searched - 3))
+        found = HEAD_ENDS.search(self._buffer, max(0, self._searched - 3))
         if (found.end() if found else len(self._buffer)) > self._doors.max_head:
             self._leave()
             self._refuse(TOO_LARGE)
@@ -460,7 +413,7 @@ class Front(asyncio.Protocol):
 
     # Answering
 
-    async def _answer(self, request: _Plain, body: bytes) -> None:
+    async def _answer(self, request: Plain, body: bytes) -> None:
         async def read_body(limit: int) -> bytes:
             return self._doors.within_limit(body, limit)
 
@@ -534,33 +487,3 @@ class Front(asyncio.Protocol):
         """Wait while the client is behind; who takes nothing for too long is cut off by the timer."""
         if self._writable is not None:
             await self._writable
-
-
-_REASONS = {status.value: status.phrase for status in HTTPStatus}
-_openings: tuple[int, dict[int, bytes]] = (0, {})
-
-
-def opening(status: int) -> bytes:
-    """An answer's first line and its date."""
-    global _openings
-    now = int(time.time())
-    if _openings[0] != now:
-        _openings = (now, {})
-    found = _openings[1].get(status)
-    if found is None:
-        date = formatdate(now, usegmt=True)
-        found = _openings[1][status] = f"HTTP/1.1 {status} {_REASONS.get(status, '')}\r\nDate: {date}\r\n".encode()
-    return found
-
-
-def header_lines(headers: Mapping[str, str]) -> bytes:
-    """The headers of an answer and the empty line. Raises ValueError when one would break its line."""
-    text = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-    if text.count("\n") != len(headers) or text.count("\r") != len(headers):
-        raise ValueError("a header's value contains a line break")
-    return text.encode("utf-8", "replace") + b"\r\n"
-
-
-def head(status: int, headers: Mapping[str, str]) -> bytes:
-    """An answer's head. Raises ValueError when a header would break its line."""
-    return opening(status) + header_lines(headers)

@@ -29,7 +29,8 @@ from weakref import WeakValueDictionary
 
 from multidict import CIMultiDict
 
-from agent.http.front import Incoming, Outgoing, header_lines, opening, plain_head
+from agent.http.front import Incoming, Outgoing
+from agent.http.heads import header_lines, opening, plain_head
 from agent.http.measured import MeasuredRoute
 from agent.http.reads import ASKS, Asked
 from agent.http.routing import ApiRequest, ApiResponse, Handler, HttpError

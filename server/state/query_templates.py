@@ -16,6 +16,10 @@ from model.goregexp import Regexp, RegexpError, compile_regexp
 from model.structs.queries import PreparedQuery, ServiceQuery
 
 PREFIX_MATCH = "name_prefix_match"
+MAX_KEPT = 512
+"""Characters of a text up to which its pieces are kept, so that what is kept is bounded."""
+MAX_FILLED = 64 << 10
+"""Characters that a text may have once its variables are filled in."""
 _VARIABLES = ("name.full", "name.prefix", "name.suffix", "agent.segment")
 _CALL = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(?:\(\s*(-?\d+)?\s*\))?\s*", re.ASCII)
 
@@ -44,9 +48,17 @@ class Names(NamedTuple):
 Piece = Callable[[Names], str]
 
 
-@functools.lru_cache(maxsize=4096)
 def _parse(text: str, where: str) -> tuple[Piece, ...]:
-    """The pieces of a text; raises RpcError naming the field `where`."""
+    """The pieces of a text; raises RpcError naming the field `where`. Those of texts of usual length are kept."""
+    return _parse_kept(text, where) if len(text) <= MAX_KEPT else _parse_now(text, where)
+
+
+@functools.lru_cache(maxsize=4096)
+def _parse_kept(text: str, where: str) -> tuple[Piece, ...]:
+    return _parse_now(text, where)
+
+
+def _parse_now(text: str, where: str) -> tuple[Piece, ...]:
     pieces: list[Piece] = []
     at = 0
     while True:
@@ -110,15 +122,25 @@ def check(query: PreparedQuery) -> None:
         raise RpcError(f"failed compiling template: {error.text}") from None
 
 
+def _filled(pieces: tuple[Piece, ...], names: Names, where: str) -> str:
+    """The text that pieces become; raises RpcError when it would be very long: a name can stand in it many times."""
+    parts = []
+    left = MAX_FILLED
+    for piece in pieces:
+        parts.append(piece(names))
+        left -= len(parts[-1])
+        if left < 0:
+            raise RpcError(f"failed rendering template: {where} would be longer than {MAX_FILLED} characters")
+    return "".join(parts)
+
+
 def render(query: PreparedQuery, name: str, segment: str) -> PreparedQuery:
     """The query that a template becomes for a name. Raises RpcError."""
     groups: tuple[str, ...] = ()
     if query.template.regexp:
         groups = _regexp(query.template.regexp).groups(name)
     names = Names(name, name[: len(query.name)], segment, groups)
-    service = _map_texts(
-        query.service, "Service", lambda text, where: "".join(piece(names) for piece in _parse(text, where))
-    )
+    service = _map_texts(query.service, "Service", lambda text, where: _filled(_parse(text, where), names, where))
     if query.template.remove_empty_tags and service.tags is not None:
         service = msgspec.structs.replace(service, tags=[tag for tag in service.tags if tag])
     return msgspec.structs.replace(query, service=service)

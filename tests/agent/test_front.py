@@ -12,7 +12,8 @@ import uvloop
 from aiohttp import web
 
 from agent.http.clients import Times
-from agent.http.front import MAX_BODY, Doors, Front, Incoming, Outgoing, head, opening, plain_head
+from agent.http.front import Doors, Front, Incoming, Outgoing
+from agent.http.heads import MAX_BODY, head, opening, plain_head
 from agent.http.routing import JSON, ApiResponse
 
 PLAIN = b"GET /v1/kv/a?raw HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -409,6 +409,14 @@ def test_patterns_that_take_for_ever_elsewhere(agent: Agent) -> None:
     )
     assert explained["Query"]["Service"]["Service"] == "${name.full}" + "loop${name.full}" * 2
     agent.request("DELETE", f"/v1/query/{created['ID']}")
+    # A name of some thousand characters in some thousand places makes no text of millions.
+    body["Name"], body["Service"] = "bomb", {"Service": "${name.full}" * 10_000}
+    created = agent.json("POST", "/v1/query", body)
+    assert ask(agent, "GET", f"/v1/query/bomb{'a' * 4000}/explain") == (
+        500,
+        b"failed rendering template: Service.Service would be longer than 65536 characters",
+    )
+    agent.request("DELETE", f"/v1/query/{created['ID']}")
     well(agent)
 
 

@@ -15,7 +15,7 @@ import pytest
 from tests.support.process import Agent, free_ports
 
 KEY = "pUqJrVyVRj5jsiYEkM/tFQYfWyJIv4s3XkvDwy7Cu5s="
-QUICK = {"gossip_interval": "50ms", "probe_interval": "300ms", "probe_timeout": "200ms"}
+QUICK = {"gossip_interval": "50ms", "probe_interval": "500ms", "probe_timeout": "400ms"}
 
 
 class Pair:

@@ -11,7 +11,7 @@ import pytest
 from tests.support.process import Agent, free_ports
 
 pytestmark = pytest.mark.slow
-QUICK = {"gossip_interval": "50ms", "probe_interval": "200ms", "probe_timeout": "100ms", "suspicion_mult": 2}
+QUICK = {"gossip_interval": "50ms", "probe_interval": "500ms", "probe_timeout": "400ms", "suspicion_mult": 4}
 ALIVE, LEFT, FAILED = 1, 3, 4
 
 

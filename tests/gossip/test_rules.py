@@ -227,6 +227,15 @@ def test_every_recorded_intent() -> None:
         assert seen == case["events"], case
 
 
+def test_a_member_whose_intent_was_lost_has_left_all_the_same() -> None:
+    core = with_member("alive", 5)
+    accuse(core, "left", NAME, 1)
+    assert (member := core.member(NAME)) is not None and member.status is Status.LEFT
+    core = with_member("alive", 5)
+    accuse(core, "dead", NAME, 1)
+    assert (member := core.member(NAME)) is not None and member.status is Status.FAILED
+
+
 def test_a_member_that_is_pruned_while_it_lives_objects() -> None:
     core = with_member("alive", 5)
     core.serf.intent(wire.LEAVE_INTENT, NAME, 6, prune=True)

@@ -190,6 +190,25 @@ def test_a_long_line_of_splitters_and_redirects_compiles() -> None:
     assert "resolver:s60.default.default.dc1" in (chain.nodes or {})
 
 
+def test_nested_splitters_do_not_multiply_without_bound() -> None:
+    def legs(level: int, count: int) -> list[dict[str, Any]]:
+        return [{"Weight": 100 / count, "Service": f"s{level}x{number}"} for number in range(count)]
+
+    def tree(levels: int) -> Entries:
+        raw = [splitter(f"s{level}x{number}", *legs(level + 1, 10)) for level in range(levels) for number in range(10)]
+        return Entries(HTTP, *raw)
+
+    assert len((tree(3).chain("s0x0").nodes or {})["splitter:s0x0.default.default"].splits or ()) == 1000
+    with pytest.raises(RpcError, match='"s0x0" splits traffic into more than 2000 parts'):
+        tree(8).chain("s0x0")
+
+
+def test_a_line_of_splitters_without_end_is_refused() -> None:
+    line = [splitter(f"s{number}", {"Weight": 100, "Service": f"s{number + 1}"}) for number in range(3000)]
+    with pytest.raises(RpcError, match="nested more than 100 deep"):
+        Entries(HTTP, *line).chain("s0")
+
+
 def test_protocols() -> None:
     proxy = ProxyConfigEntry(config={"protocol": 5.0})
     assert protocol_of(lambda kind, name: proxy if kind == "proxy-defaults" else None, "web") == "5"

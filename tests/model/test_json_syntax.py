@@ -95,5 +95,5 @@ def test_unsigned_fields_take_64_bits() -> None:
 
 @pytest.mark.parametrize("number", ["1e30", "-99999999999999999999"])
 def test_durations_have_64_bits(number: str) -> None:
-    with pytest.raises(JsonError, match=r"number .* into Go struct field LockDelay of type time.Duration"):
+    with pytest.raises(JsonError, match=r"number .* into Go struct field Session.LockDelay of type time.Duration"):
         decode_json(Session, f'{{"LockDelay": {number}}}'.encode())

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.errors import RpcError
@@ -47,6 +47,7 @@ def test_a_stream_opens_carries_and_closes() -> None:
     assert client.receive(bytes(server.out)) == [yamux.Received(1, b"bye"), yamux.HalfClosed(1)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 100_000), min_size=1, max_size=20), st.integers(1, 70_000))
 def test_no_byte_is_lost_and_no_window_is_overrun(sizes: list[int], reads: int) -> None:
     client, server = Yamux(True), Yamux(False)

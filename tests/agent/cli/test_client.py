@@ -116,7 +116,7 @@ def test_addresses_that_are_none(address: str, reason: str) -> None:
 
 
 def test_a_token_file_that_is_not_there() -> None:
-    with pytest.raises(Problem, match="token file: /nowhere"):
+    with pytest.raises(Problem, match="token file: open /nowhere"):
         api({}, token_file="/nowhere")
 
 
