@@ -8,6 +8,7 @@ from benchmarks import http, watchers, workload
 from benchmarks.http_load import answer_end
 from benchmarks.measure import Figure, print_table
 from benchmarks.workload import Workload
+from tests.support.tools import need_program
 
 
 def test_a_workload_makes_each_request_another() -> None:
@@ -21,8 +22,8 @@ def test_a_workload_makes_each_request_another() -> None:
 
 @pytest.mark.parametrize("installed", [True, False])
 async def test_requests_are_counted_with_wrk_and_without(monkeypatch: pytest.MonkeyPatch, installed: bool) -> None:
-    if installed and not workload.has_wrk():
-        pytest.skip("wrk is not installed")
+    if installed:
+        need_program("wrk")
     monkeypatch.setattr(workload, "has_wrk", lambda: installed)
     with http.counterpart("bare") as (_, port):
         assert await workload.drive(port, Workload(path="/100"), 4, 1) > 10
