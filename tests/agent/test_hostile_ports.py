@@ -85,6 +85,7 @@ def questions() -> list[bytes]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(max(120, PACKETS // 20))
 def test_dns(agent: Agent, before: Usage) -> None:
     chance = random.Random(SEED)
     seeds = questions()
@@ -142,6 +143,7 @@ def in_a_session(request: bytes) -> bytes:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(max(120, PACKETS // 20))
 def test_calls_between_servers(agent: Agent, before: Usage) -> None:
     chance = random.Random(SEED)
     plain = calls()
@@ -216,6 +218,7 @@ def packets(agent: Agent) -> list[bytes]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(max(120, PACKETS // 20))
 def test_gossip(agent: Agent, before: Usage) -> None:
     chance = random.Random(SEED)
     seeds = packets(agent)
