@@ -33,8 +33,9 @@ def agent(flags: Flags) -> int:
     print(f"            Node name: '{config.node_name}'")
     print(f"           Datacenter: '{config.datacenter}' (Segment: '')")
     print(f"               Server: {str(config.server).lower()} (Bootstrap: {str(config.bootstrap).lower()})")
-    print(f"          Client Addr: {config.client_addrs} (HTTP: {ports.http}, DNS: {ports.dns})")
-    print(f"         Cluster Addr: {config.advertise_addr} (LAN: {ports.serf_lan}, Server: {ports.server})")
+    clients = " ".join(config.client_addrs)
+    print(f"          Client Addr: [{clients}] (HTTP: {ports.http}, HTTPS: {ports.https}, DNS: {ports.dns})")
+    print(f"         Cluster Addr: {config.advertise_addr} (LAN: {ports.serf_lan}, WAN: {ports.serf_wan})")
     print(f"    Gossip Encryption: {str(config.gossip.encrypted).lower()}")
     print("\n==> Log data will now stream in as it occurs:\n", flush=True)
     try:
