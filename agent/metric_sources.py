@@ -2,11 +2,12 @@
 
 import asyncio
 import gc
+import logging
 import math
+import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
-
-import psutil
 
 from agent.logs import internal_errors
 from agent.version import CONSUL_VERSION
@@ -18,14 +19,19 @@ from server.server import Server
 if TYPE_CHECKING:
     from agent.agent import Agent
 
-_process = psutil.Process()
+log = logging.getLogger("lictor.agent")
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def process_gauges(metrics: Metrics) -> None:
     """What the process uses, under the names that Go's runtime gives it where there is something alike."""
-    memory = _process.memory_info()
-    metrics.gauge("runtime.alloc_bytes", float(memory.rss))
-    metrics.gauge("runtime.sys_bytes", float(memory.vms))
+    try:
+        virtual, resident, *_ = Path("/proc/self/statm").read_text("ascii").split()
+        metrics.gauge("runtime.alloc_bytes", float(resident) * _PAGE)
+        metrics.gauge("runtime.sys_bytes", float(virtual) * _PAGE)
+    except (OSError, ValueError):  # No /proc, or one of another process namespace.
+        log.debug("the memory in use is not known: /proc/self/statm cannot be read")
     metrics.gauge("runtime.num_goroutines", float(len(asyncio.all_tasks())))
     metrics.gauge("runtime.total_gc_runs", float(sum(one["collections"] for one in gc.get_stats())))
 

@@ -87,6 +87,8 @@ def consul_instance(shared_agent: Agent) -> Iterator[Instance]:
         shared_agent.stop()
         shared_agent.start()
         shared_agent.ready()
+        # The leader knows the node's name and address at once, the rest when the agent has synced.
+        shared_agent.until(lambda: shared_agent.json("GET", "/v1/catalog/nodes")[0]["TaggedAddresses"])
 
 
 @pytest.fixture

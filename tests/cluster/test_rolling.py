@@ -203,7 +203,8 @@ def test_a_rolling_replacement_costs_a_pause_at_most(tmp_path: Path, capsys: pyt
             server.start()
         cluster.until_writable(30)
         for server in cluster.servers:
-            assert voters(server) == {"n0", "n1", "n2"}
+            # By name they are known once gossip has met them again.
+            server.until(lambda server=server: voters(server) == {"n0", "n1", "n2"}, 30)
             again = [server.request("GET", f"/v1/kv/client/{number}?raw&consistent") for number in range(CLIENTS)]
             assert again == held
     with capsys.disabled():

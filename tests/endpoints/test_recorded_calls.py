@@ -10,6 +10,7 @@ import pytest
 
 from model.codec import Wire, to_wire
 from model.errors import RpcError
+from model.structs.coordinate import CoordinateVector
 from server.leader.housekeeping import Housekeeping
 from tests.endpoints.fake import FakeServer
 
@@ -49,6 +50,7 @@ def _recorded() -> list[dict[str, Any]]:
 @pytest.mark.skipif(not VECTORS.exists(), reason="the recorded vectors are not here")
 async def test_recorded_calls_get_the_recorded_replies() -> None:
     server = FakeServer()
+    server.places = [("dc1", "node1", CoordinateVector(vec=[0.0] * 8, error=1.5, height=1e-05))]
     await server.call_wire(
         "Catalog.Register",
         {

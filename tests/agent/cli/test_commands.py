@@ -258,9 +258,15 @@ def _catches(pid: int) -> bool:
     return bool(int(line.split()[1], 16) & 1 << (signal.SIGTERM - 1))
 
 
+def _heed_interrupts() -> None:
+    """A job that a shell put in the background ignores interrupts, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_interrupt_ends_a_command_as_a_signal_does(agent: Agent) -> None:
     command, env = agent.command("kv", "put", "never", "-")
-    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=env, preexec_fn=_heed_interrupts, **pipes) as process:
         assert process.stderr is not None
         agent.until(lambda: Path(f"/proc/{process.pid}/wchan").exists() and _reads(process.pid))
         process.send_signal(signal.SIGINT)

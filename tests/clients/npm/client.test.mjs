@@ -143,7 +143,11 @@ test("prepared queries", async () => {
     service: { service: "consul", failover: { nearestn: 1, datacenters: ["dc1"] }, onlypassing: true },
     dns: { ttl: "3s" },
   });
-  const answer = await consul.query.execute("js-query");
+  // The end of the node's maintenance, in the test before this one, reaches the catalog a moment later.
+  const answer = await eventually(async () => {
+    const found = await consul.query.execute("js-query");
+    return found.Nodes.length && found;
+  });
   assert.deepEqual([answer.Nodes.length, answer.DNS.TTL], [1, "3s"]);
   await consul.query.update({ query: ID, name: "js-query2", service: { service: "consul" } });
   assert.equal((await consul.query.get(ID)).Name, "js-query2");
