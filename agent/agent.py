@@ -59,8 +59,6 @@ from server.server import Server, ServerConfig, SnapshotTiming
 
 log = logging.getLogger("lictor.agent")
 
-JOIN_TIMEOUT = 10.0
-
 
 class StartError(Exception):
     """The agent cannot start; the text is one readable line."""

@@ -84,9 +84,7 @@ _WATCH: Stanza = {
     ),
     "http_handler_config": {**dict.fromkeys(("path", "method", "timeout", "tls_skip_verify"), LEAF), "header": FREE},
 }
-_TLS = (
-    *("ca_file", "ca_path", "cert_file", "key_file", "tls_min_version", "tls_cipher_suites", "verify_incoming"),
-)
+_TLS = ("ca_file", "ca_path", "cert_file", "key_file", "tls_min_version", "tls_cipher_suites", "verify_incoming")
 _TLS_INTERFACES = {
     "defaults": (*_TLS, "verify_outgoing"),
     "grpc": (*_TLS, "use_auto_cert"),
@@ -175,8 +173,6 @@ def _schema() -> Stanza:
 
 SCHEMA: Stanza = _schema()
 """Every key of a configuration file."""
-FREE_LISTS = frozenset(("services", "checks", "watches", "segments"))
-"""Keys of lists of stanzas: files add up."""
 
 
 def section_of(value: Any) -> dict[str, Any]:

@@ -29,9 +29,6 @@ DEPRECATED = {
 }
 """Top-level keys, and what stands for them now."""
 
-TOP_LEVEL = frozenset((*DEPRECATED, "tls", "server_name", "tls_prefer_server_cipher_suites"))
-"""Every key that this module reads."""
-
 VERSIONS = {"TLSv1_0": "tls10", "TLSv1_1": "tls11", "TLSv1_2": "tls12", "TLSv1_3": "tls13"}
 """The versions of `tls_min_version`, and how they were once spelt at the top level."""
 

@@ -7,7 +7,7 @@ from mesh.central import PROXY_KINDS, defaults_name, resolve, upstreams_of, with
 from model.codec import Wire
 from model.errors import RpcError
 from model.filter import BAD_FILTER, FilterError, compile_filter
-from model.structs.catalog import Node, NodeService
+from model.structs.catalog import NodeService
 from model.structs.catalog_rpc import QuerySource, ServiceSpecificRequest
 from model.structs.coordinate import distance
 from model.tables import Watch
@@ -100,8 +100,3 @@ def sorted_by_distance(store: Store, source: QuerySource, rows: list[T], nodes_o
             known[name] = far(name)
     order = sorted(range(len(rows)), key=lambda position: known[nodes_of[position]])
     return [rows[position] for position in order]
-
-
-def node_of(store: Store, name: str) -> Node:
-    """The row of a node that an instance or check names; an empty one when it is gone."""
-    return store.catalog.nodes.get(name.lower()) or Node(node=name)

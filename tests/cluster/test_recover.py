@@ -8,41 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process import Agent, free_ports
-
-HOSTS = [f"127.0.45.{number}" for number in (1, 2, 3)]
+from tests.support.cluster import three_servers
+from tests.support.process import Agent
 
 
 @pytest.mark.slow
 def test_a_survivor_goes_on_alone_and_others_join_it(tmp_path: Path) -> None:
-    lan, server_port = free_ports(2)
-    agents = [
-        Agent(
-            tmp_path / f"s{number}",
-            [],
-            {
-                "node_name": f"s{number}",
-                "server": True,
-                "bootstrap_expect": 3,
-                "data_dir": str(tmp_path / f"s{number}" / "data"),
-                "retry_join": [f"{other}:{lan}" for other in HOSTS],
-                "retry_interval": "200ms",
-                "performance": {"raft_multiplier": 1},
-                "autopilot": {"server_stabilization_time": "1s"},
-                "ports": {"serf_lan": lan, "server": server_port},
-            },
-            host=host,
-        )
-        for number, host in enumerate(HOSTS)
-    ]
-    survivor, lost, other = agents
-    data = survivor.folder / "data"
-    recover = ("operator", "raft", "recover", f"-data-dir={data}")
-    try:
-        for agent in agents:
-            agent.start()
-        for agent in agents:
-            agent.ready()
+    with three_servers(tmp_path, 45, autopilot={"server_stabilization_time": "1s"}) as (survivor, lost, other):
+        data = survivor.folder / "data"
+        recover = ("operator", "raft", "recover", f"-data-dir={data}")
         for number in range(50):
             assert survivor.json("PUT", f"/v1/kv/before/{number}", b"%d" % number) is True
 
@@ -76,17 +50,15 @@ def test_a_survivor_goes_on_alone_and_others_join_it(tmp_path: Path) -> None:
         other.start()
         other.until(lambda: other.json("GET", "/v1/kv/after?stale"))
         survivor.until(
-            lambda: [row["Voter"] for row in survivor.json("GET", "/v1/operator/raft/configuration")["Servers"]]
-            == [True, True]
+            lambda: (
+                [row["Voter"] for row in survivor.json("GET", "/v1/operator/raft/configuration")["Servers"]]
+                == [True, True]
+            )
         )
         survivor.stop(signal.SIGKILL)
         survivor.start()
         survivor.ready()
         assert survivor.json("PUT", "/v1/kv/after", b"together") is True
-    finally:
-        for agent in agents:
-            if agent.process is not None:
-                agent.stop(signal.SIGKILL)
 
 
 def test_another_servers_state_and_bad_peers_are_refused(tmp_path: Path) -> None:
