@@ -64,6 +64,47 @@ def test_a_key_is_written_and_read_back(browser, agent: Agent) -> None:  # type:
     page.wait_for_function("document.querySelector('textarea').value === 'changed elsewhere'")
 
 
+def test_a_slow_read_does_not_take_away_what_was_typed(browser, agent: Agent) -> None:  # type: ignore[no-untyped-def]
+    page = opened(browser, agent, "kv")
+
+    def late(route) -> None:  # type: ignore[no-untyped-def]
+        page.wait_for_timeout(700)
+        route.continue_()
+
+    page.route("**/v1/kv/app/slow?index=0&*", late)
+    page.get_by_label("New key").fill("app/slow")
+    page.get_by_role("button", name="New key").click()
+    assert page.get_by_label("Value").is_disabled() and page.get_by_role("button", name="Save").is_disabled()
+    page.get_by_label("Value").fill("first")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_text("Saved.").wait_for()
+    assert agent.request("GET", "/v1/kv/app/slow?raw")[1] == b"first"
+
+
+def test_a_key_can_be_saved_again_and_again(browser, agent: Agent) -> None:  # type: ignore[no-untyped-def]
+    page = opened(browser, agent, "kv/app/again")
+    for number in range(5):
+        page.get_by_label("Value").fill(f"text {number}")
+        with page.expect_response(lambda response: "cas=" in response.url) as answered:
+            page.get_by_role("button", name="Save").click()
+        assert answered.value.text().strip() == "true"
+        page.get_by_text("Saved.").wait_for()
+    assert agent.request("GET", "/v1/kv/app/again?raw")[1] == b"text 4"
+
+
+def test_what_is_being_edited_is_not_replaced_from_elsewhere(browser, agent: Agent) -> None:  # type: ignore[no-untyped-def]
+    agent.json("PUT", "/v1/kv/app/shared", b"old")
+    page = opened(browser, agent, "kv/app/shared")
+    page.wait_for_function("document.querySelector('textarea').value === 'old'")
+    page.get_by_label("Value").fill("mine")
+    agent.json("PUT", "/v1/kv/app/shared", b"theirs")
+    page.get_by_text("changed elsewhere while you edit").wait_for()
+    assert page.get_by_label("Value").input_value() == "mine"
+    page.get_by_role("button", name="Save").click()
+    page.get_by_text("Somebody else changed this key").wait_for()
+    assert agent.request("GET", "/v1/kv/app/shared?raw")[1] == b"theirs"
+
+
 def test_an_intention_made_here_decides(browser, agent: Agent) -> None:  # type: ignore[no-untyped-def]
     page = opened(browser, agent, "intentions")
     page.get_by_label("Source").fill("api")

@@ -140,37 +140,50 @@ function decode(base64) {
   try { return { text: new TextDecoder("utf-8", { fatal: true }).decode(bytes) }; } catch { return { size: bytes.length }; }
 }
 
+// While the reader types, nothing but their own saved text may change what the field holds or what a save is based on.
 function editor(main, key, trail, signal) {
-  const area = el("textarea", { "aria-label": "Value", spellcheck: false });
+  const area = el("textarea", { "aria-label": "Value", spellcheck: false, disabled: true });
+  const save = el("button", { class: "main", disabled: true }, "Save");
   const note = el("div", { role: "status" });
-  let held = null, dirty = false;
-  area.addEventListener("input", () => { dirty = true; window.lictorDirty = true; });
+  const url = `/v1/kv/${path(key)}`;
+  let held = null, dirty = false, sent;
+  const edited = (state) => { dirty = window.lictorDirty = state; };
+  area.addEventListener("input", () => edited(true));
   const say = (text, good) => note.replaceChildren(el("p", { class: good ? "note good" : "note" }, text));
-  const save = async (event) => {
+  const show = (row) => {
+    const { text, size } = decode(row?.Value), moved = row?.ModifyIndex !== held?.ModifyIndex;
+    if (dirty && moved && (!row || text !== sent)) return say("This key was changed elsewhere while you edit it.", false);
+    held = row;
+    if (dirty) return;
+    area.disabled = save.disabled = text === undefined;
+    area.value = text ?? `(${size} bytes that are no text; not editable here)`;
+  };
+  const store = async (event) => {
     event.preventDefault();
+    save.disabled = true;
+    sent = area.value;
     try {
-      const done = await json("PUT", `/v1/kv/${path(key)}?cas=${held ? held.ModifyIndex : 0}`, { body: area.value });
+      const done = await json("PUT", `${url}?cas=${held ? held.ModifyIndex : 0}`, { body: sent });
       if (!done) return say("Somebody else changed this key meanwhile. Their value is shown when you reload the page.", false);
-      dirty = window.lictorDirty = false;
+      edited(area.value !== sent);
       say("Saved.", true);
-    } catch (error) { say(error.message, false); }
+      // The next save is based on what this one wrote, which the following read may only bring later.
+      show((await json("GET", url, { signal }))[0]);
+    } catch (error) {
+      if (!signal.aborted) say(error.message, false);
+    } finally { save.disabled = area.disabled; }
   };
   const remove = async () => {
     if (!confirm(`Delete ${key}?`)) return;
-    await call("DELETE", `/v1/kv/${path(key)}`).catch((error) => say(error.message, false));
-    dirty = window.lictorDirty = false;
+    try { await call("DELETE", url); } catch (error) { return say(error.message, false); }
+    edited(false);
     window.lictorGo(`kv/${path(key.slice(0, key.lastIndexOf("/") + 1))}`);
   };
-  main.append(trail, ...heading(key), note, el("form", { class: "stack", onsubmit: save }, el("label", {}, "Value", area),
-    el("div", { class: "actions" }, el("button", { class: "main" }, "Save"), el("button", { type: "button", class: "danger", onclick: remove }, "Delete"))));
-  follow(`/v1/kv/${path(key)}`, signal, (found) => {
+  main.append(trail, ...heading(key), note, el("form", { class: "stack", onsubmit: store }, el("label", {}, "Value", area),
+    el("div", { class: "actions" }, save, el("button", { type: "button", class: "danger", onclick: remove }, "Delete"))));
+  follow(url, signal, (found) => {
     if (found?.error) return problem(main, found.error);
-    const next = found ? found[0] : null;
-    if (dirty && next?.ModifyIndex !== held?.ModifyIndex) return say("This key was changed elsewhere while you edit it.", false);
-    held = next;
-    const value = decode(next?.Value);
-    area.disabled = value.text === undefined;
-    area.value = value.text ?? `(${value.size} bytes that are no text; not editable here)`;
+    show(found ? found[0] : null);
   });
 }
 
