@@ -52,7 +52,7 @@ def test_told_to_stop_it_saves_what_it_has(agent: Agent, tmp_path: Path) -> None
     with agent.running("debug", "-duration=10m", f"-output={tmp_path}/early") as one:
         agent.until(lambda: list(tmp_path.glob(".early-*/early/metrics.json")))
         one.send_signal(signal.SIGINT)
-        assert one.wait(30) == 0
+        assert one.wait(60) == 0
     assert "agent.json" in contents(tmp_path / "early.tar.gz")
 
 

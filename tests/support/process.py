@@ -69,7 +69,7 @@ class Agent:
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
 
-    def stop(self, number: int = signal.SIGTERM, seconds: float = 15) -> int:
+    def stop(self, number: int = signal.SIGTERM, seconds: float = 60) -> int:
         """Send a signal and wait for the end; returns the exit code."""
         assert self.process is not None
         if self.process.poll() is None:
@@ -80,7 +80,7 @@ class Agent:
             self.process.kill()
             return self.process.wait()
 
-    def request(self, method: str, path: str, body: Any = None, seconds: float = 15) -> tuple[int, bytes]:
+    def request(self, method: str, path: str, body: Any = None, seconds: float = 60) -> tuple[int, bytes]:
         """One HTTP request: status and body."""
         raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         connection = http.client.HTTPConnection("127.0.0.1", self.ports["http"], timeout=seconds)
@@ -97,7 +97,7 @@ class Agent:
         assert status == 200, (method, path, status, data)
         return json.loads(data) if data.strip() else None
 
-    def until(self, condition: Any, seconds: float = 30) -> Any:
+    def until(self, condition: Any, seconds: float = 60) -> Any:
         """Wait until a condition holds and return it; the log is part of the failure."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -119,7 +119,7 @@ class Agent:
     def cli(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command against this agent."""
         command, env = self.command(*words, **environment)
-        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
 
     @contextmanager
     def running(self, *words: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
