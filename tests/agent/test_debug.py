@@ -31,7 +31,7 @@ def test_a_bundle_holds_everything_and_can_be_made_again(
     monkeypatch.setattr(debug, "MIN_DURATION", 0)
     monkeypatch.setattr(debug, "MIN_INTERVAL", 0)
     address = f"-http-addr=127.0.0.1:{agent.ports['http']}"
-    words = ["debug", address, "-duration=1s", "-interval=200ms", f"-output={tmp_path}/bundle"]
+    words = ["debug", address, "-duration=3s", "-interval=200ms", f"-output={tmp_path}/bundle"]
     assert run(words) == run(words) == 0
     assert f"Saved debug archive: {tmp_path}/bundle.tar.gz" in capsys.readouterr().out
     found = contents(tmp_path / "bundle.tar.gz")

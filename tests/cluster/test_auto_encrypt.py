@@ -145,14 +145,14 @@ def test_it_gets_another_when_the_authority_has_another_root(pair: Pair) -> None
 async def test_strangers_can_ask_for_a_certificate_and_for_nothing_else(pair: Pair) -> None:
     dialer, context = Dialer(), pair.first_context()
     with pytest.raises(RpcError, match="can't find method Status"):
-        await call_insecure(dialer, pair.address, context, "Status.Ping", Empty(), 10)
+        await call_insecure(dialer, pair.address, context, "Status.Ping", Empty(), 60)
     key = certificates.generate_key()
     service = certificates.make_request(key, ServiceIdentity("x.consul", "default", "dc1", "web"))
     for request, problem in ((service, "must be an agent ID"), ("nonsense", "no PEM-encoded data"), ("", "no PEM")):
         with pytest.raises(RpcError, match=problem):
             args = CASignRequest(csr=request, datacenter="dc1")
-            await call_insecure(dialer, pair.address, context, "AutoEncrypt.Sign", args, 10)
-    reader, writer = await dialer.dial_insecure(pair.address, context, 10)
+            await call_insecure(dialer, pair.address, context, "AutoEncrypt.Sign", args, 60)
+    reader, writer = await dialer.dial_insecure(pair.address, context, 60)
     writer.write(msgpack.packb({"Seq": 1, "ServiceMethod": "AutoEncrypt.Sign"}) + msgpack.packb("x" * 200_000))
     with contextlib.suppress(ConnectionError):
         assert await asyncio.wait_for(reader.read(), 60) == b""
