@@ -16,19 +16,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+_PORTS = (*range(12_000, 21_000), *range(22_000, 32_000))
 _given: set[int] = set()
 
 
 def free_ports(count: int) -> list[int]:
     """Ports of 127.0.0.1 that nobody uses now, for TCP or UDP, and that no other test was given.
 
-    They lie below those that the system gives to outgoing connections, and each worker of a parallel run has a part of
-    its own: a port must still be free when the process that it is for starts, also after a restart.
+    They lie below those that the system gives to outgoing connections, none of them is one that an agent gives to a
+    proxy by itself (from 21000 on), and each worker of a parallel run has a part of its own: a port must still be free
+    when the process that it is for starts, also after a restart.
     """
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
     found: list[int] = []
     while len(found) < count:
-        port = random.randrange(12_000 + 5_000 * worker, 17_000 + 5_000 * worker)
+        port = random.choice(_PORTS[worker::4])
         if port not in _given and _is_free(port):
             _given.add(port)
             found.append(port)
