@@ -1,0 +1,1 @@
+"""Access control: who a token is and what it may do."""
