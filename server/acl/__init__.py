@@ -1,1 +1,1 @@
-"""Access control: who a token is and what it may do."""
+"""Tokens: from a secret to what its bearer may do."""
