@@ -200,7 +200,7 @@ class ApiRequest:
     async def _cached_call(self, method: str, args: Any, fresh: bool, always: bool) -> Any:
         if not self.wants_cached and not always:
             return await self._call(method, args)
-        config = self.agent.config
+        config, args = self.agent.config, self._bearing(args)
         if fresh:
             answer = await self.agent.cache.fresh(method, args, config.default_query_time, config.max_query_time)
         else:
@@ -255,7 +255,14 @@ class ApiRequest:
         config = self.agent.config
         return translated(reply, config.datacenter) if config.translate_wan_addrs else reply
 
+    def _bearing(self, args: Any) -> Any:
+        """The arguments of a call with the request's token."""
+        if getattr(args, "token", None) == "" and (token := self.token):
+            return msgspec.structs.replace(args, token=token)
+        return args
+
     async def _call(self, method: str, args: Wire) -> Any:
+        args = self._bearing(args)
         reply = await self.agent.delegate.call(method, args)
         if self._max_stale is None or not isinstance(reply, Meta) or not isinstance(args, Query):
             return reply

@@ -19,10 +19,12 @@ from aiohttp import web
 
 from agent.config.settings import Limits
 from agent.http import (
+    acl,
     agent_checks,
     agent_health,
     agent_self,
     agent_services,
+    agent_token,
     catalog,
     config_entries,
     connect,
@@ -59,9 +61,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("lictor.agent.http")
 
 MODULES = (
-    *(agent_checks, agent_health, agent_self, agent_services, catalog, config_entries, connect, disabled),
-    *(discovery_chain, events, intentions, internal, keyring, kv, metrics, metrics_proxy, monitor, openapi, operator),
-    *(query, session, snapshot),
+    *(acl, agent_checks, agent_health, agent_self, agent_services, agent_token, catalog, config_entries, connect),
+    *(disabled, discovery_chain, events, intentions, internal, keyring, kv, metrics, metrics_proxy, monitor, openapi),
+    *(operator, query, session, snapshot),
 )
 NOT_FOUND_API = "Invalid URL path: not a recognized HTTP API endpoint\n"
 _NOT_FOUND_API_BODY = NOT_FOUND_API.encode()
@@ -343,6 +345,7 @@ _META_ON_ERRORS = (
     "/v1/connect/ca/roots",
     "/v1/discovery-chain/",
     "/v1/internal/ui/",
+    "/v1/acl/",
 )
 FAILED_READ = {
     "X-Consul-Index": "1",

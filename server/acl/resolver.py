@@ -111,6 +111,11 @@ class Resolver:
         self._made: dict[str, tuple[ACLToken, TokenAuthorizer]] = {}
         self._made_of: tuple[Acl | None, int] = (None, -1)
 
+    @property
+    def expiration_limits(self) -> tuple[float, float]:
+        """Seconds that a token may last at least and at most, if it does not last for ever."""
+        return self.settings.min_expiration, self.settings.max_expiration
+
     def _acl(self) -> Acl:
         return self._store().acl
 
@@ -169,12 +174,13 @@ class Resolver:
         """
         acl = self._acl()
         roles = self.roles(token)
-        links = [link.id for holder in (token, *roles) for link in holder.policies or ()]
+        holders: list[ACLToken | ACLRole] = [token, *roles]
+        links = [link.id for holder in holders for link in holder.policies or ()]
         found = [acl.policies.get(policy_id) for policy_id in dict.fromkeys(links)]
         policies = [policy for policy in found if policy is not None]
-        for holder in (token, *roles):
+        for holder in holders:
             policies += map(service_policy, holder.service_identities or ())
-        for holder in (token, *roles):
+        for holder in holders:
             policies += map(node_policy, holder.node_identities or ())
         return list({policy.id: policy for policy in policies}.values())
 

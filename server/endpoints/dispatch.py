@@ -14,6 +14,7 @@ from server.endpoints.query import run_read
 from server.raft.errors import NotLeader, RaftError
 
 ENDPOINTS = (
+    *("acl_policies", "acl_roles", "acl_tokens"),
     *("auto_encrypt", "catalog", "config_entries", "connect_ca", "coordinate", "discovery_chain", "health"),
     *("intentions", "internal", "keyring", "kvs", "operator", "prepared_query", "session", "status", "topology", "txn"),
 )
