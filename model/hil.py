@@ -58,4 +58,4 @@ def _expression(inside: str, column: int) -> Expression:
     if found is None:
         raise HilError(f"parse error at 1:{column}: invalid expression")
     argument = None if found[3] is None else int(found[3])
-    return Expression(found[1], found[2] is not None, argument, column)
+    return Expression(found[1], found[2] is not None, argument, column + found.start(1))

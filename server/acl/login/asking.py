@@ -141,4 +141,4 @@ def _reason(error: Exception) -> str:
         return "EOF"
     if isinstance(error, aiohttp.ClientOSError | OSError):
         return system_text(error)
-    return "malformed HTTP response"
+    return "malformed HTTP response" if isinstance(error, aiohttp.ClientError) else "the request cannot be made"

@@ -23,8 +23,10 @@ MAX_TOKEN = 64 << 10
 MAX_HEADERS = 64
 SERVER_ID = "x-consul-iam-serverid"
 _ENTITY = "x-consul-iam-getentity-"
-_STS_HOST = re.compile(r"sts(-fips)?(\.[a-z0-9-]+)?\.amazonaws\.com(\.cn)?", re.ASCII)
-_IAM_HOST = re.compile(r"iam(\.[a-z0-9-]+)?\.amazonaws\.com(\.cn)?", re.ASCII)
+# Not just any name between: `sts.s3.amazonaws.com` would be somebody's bucket.
+_REGION = r"[a-z]{2}(-[a-z]+)+-\d"
+_STS_HOST = re.compile(rf"sts(-fips)?(\.{_REGION})?\.amazonaws\.com(\.cn)?", re.ASCII)
+_IAM_HOST = re.compile(rf"iam(\.({_REGION}|us-gov))?\.amazonaws\.com(\.cn)?", re.ASCII)
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,100}", re.ASCII)
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
 _ALLOWED = frozenset(

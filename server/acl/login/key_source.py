@@ -59,6 +59,12 @@ class KeySource:
         assert self._found is not None
         return self._found
 
+    async def close(self) -> None:
+        """End the question that is under way."""
+        if self._under_way is not None:
+            self._under_way.cancel()
+            await asyncio.wait((self._under_way,))
+
     async def _fetch(self) -> None:
         """Fetch the keys, or wait for it when somebody does already."""
         if self._under_way is None:

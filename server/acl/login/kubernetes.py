@@ -66,7 +66,7 @@ def read_settings(config: dict[str, Any] | None) -> KubernetesSettings:
     except Refused as error:
         raise SettingsProblem(f"Config.ServiceAccountJWT is not a valid JWT: {error}") from None
     url = given.host if "://" in given.host else f"https://{given.host}"
-    problem = url_problem(url)
+    problem = url_problem(url) or ("it has a user" if "@" in url else "")
     if problem:
         raise SettingsProblem(f"Config.Host is invalid: {problem}")
     return KubernetesSettings(url.rstrip("/"), given.ca_cert, given.service_account_jwt)

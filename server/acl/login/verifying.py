@@ -75,6 +75,11 @@ class Verifier:
             name = "JWKSURL" if settings.jwks_url else "OIDCDiscoveryURL"
             raise SettingsProblem(f"error checking {name}: {error}") from None
 
+    async def close(self) -> None:
+        """End what is under way."""
+        for _, source in self._sources.values():
+            await source.close()
+
     async def verify(self, method: ACLAuthMethod, bearer_token: str) -> Identity:
         """Whose credential it is. Raises Refused, or SettingsProblem when the auth method cannot be used."""
         if method.type == JWT:
