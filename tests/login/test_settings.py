@@ -1,6 +1,5 @@
 """Settings of auth methods: what can be used, and the words for what cannot."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -160,4 +159,3 @@ def test_settings_of_aws_say_what_can_be_named() -> None:
     assert chosen.retries == aws_settings.MAX_RETRIES
     config = {"BoundIAMPrincipalARNs": ["arn:aws:iam::1:*"], "EnableIAMEntityDetails": True, "IAMEntityTags": ["team"]}
     assert {"entity_path", "entity_tags.team"} < aws_settings.read_settings(config).shape.variables
-    assert json.dumps(config)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from model.structs.acl import ACLAuthMethod
 from server.acl.login import verifying
@@ -14,7 +13,8 @@ from server.acl.login.asking import Answer, NoAnswer, Question
 from server.acl.login.identity import KubernetesFields, ServiceAccount
 from server.acl.login.problems import Refused, SettingsProblem
 from server.acl.login.verifying import MAX_SOURCES, Verifier
-from tests.login.counterparts import Counterpart, counterpart
+from tests.login.counterparts import counterpart
+from tests.login.kubernetes_api import KubernetesApi
 from tests.login.test_aws import ENTITY, HEADERS, SESSION, bearer, caller_answer, role_answer
 from tests.login.tokens import key_set, rsa_key, sign, usual
 
@@ -179,44 +179,10 @@ async def test_other_settings_mean_other_keys_and_what_is_kept_is_bounded() -> N
 # Kubernetes
 
 
-class Kubernetes:
-    """The part of Kubernetes' API that matters here; `tokens` are the good ones, and whose they are."""
-
-    def __init__(self, here: Counterpart, reviewer: str) -> None:
-        self.tokens: dict[str, dict[str, Any]] = {}
-        self.accounts: dict[str, dict[str, Any]] = {}
-        self._reviewer = reviewer
-        here.answers["/apis/authentication.k8s.io/v1/tokenreviews"] = self._review
-        self._here = here
-
-    def has(self, namespace: str, name: str, token: str, **annotations: str) -> None:
-        """Add a service account."""
-        self.tokens[token] = {"username": f"system:serviceaccount:{namespace}:{name}", "uid": f"uid-{name}"}
-        self.accounts[name] = {"metadata": {"name": name, "annotations": annotations or None}}
-        self._here.answers[f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}"] = self._account
-
-    def _allowed(self, request: web.BaseRequest) -> bool:
-        return request.headers.get("Authorization") == f"Bearer {self._reviewer}"
-
-    async def _review(self, request: web.BaseRequest) -> web.StreamResponse:
-        body = json.loads(await request.read())
-        assert request.method == "POST" and body["kind"] == "TokenReview"
-        if not self._allowed(request):
-            return web.json_response({"kind": "Status", "message": "Unauthorized"}, status=401)
-        user = self.tokens.get(body["spec"]["token"])
-        status: dict[str, Any] = {"authenticated": True, "user": user} if user else {"error": "token has expired"}
-        return web.json_response({**body, "status": status}, status=201)
-
-    async def _account(self, request: web.BaseRequest) -> web.StreamResponse:
-        if not self._allowed(request):
-            return web.json_response({"kind": "Status", "message": "Unauthorized"}, status=401)
-        return web.json_response(self.accounts[request.path.rpartition("/")[2]])
-
-
 async def test_kubernetes_vouches_for_service_accounts(tmp_path: Path) -> None:
     reviewer, web_token, db_token = (sign(usual(sub=name)) for name in ("reviewer", "web", "db"))
     async with counterpart(tmp_path) as here:
-        api = Kubernetes(here, reviewer)
+        api = KubernetesApi(here, reviewer)
         api.has("default", "web", web_token)
         api.has("default", "db", db_token, **{"consul.hashicorp.com/service-name": "database"})
         config = {"Host": here.url, "CACert": here.ca, "ServiceAccountJWT": reviewer}
