@@ -298,7 +298,8 @@ class Agent:
         self.cache = Cache(with_default.call, time.monotonic, config.cache_limit)
         if config.central_config:
             self.central = CentralDefaults(self.delegate, self.local, config.datacenter)
-        self.proxies = ProxyStates(self.delegate, self.local, self.leafs, config.datacenter)
+        default_allow = acl_settings(config.acl, None).default_policy == "allow"
+        self.proxies = ProxyStates(self.delegate, self.local, self.leafs, config.datacenter, default_allow)
         self.events = Events(
             config.node_name,
             lambda: [(one.id, list(one.tags or ())) for one in self.local.services.values()],

@@ -17,6 +17,7 @@ from model.codec import Wire
 from model.durations import SECOND, DurationError, parse_duration
 from model.gojson import JsonError, Style, decode_json, encode_json
 from model.structs.base import Meta, Query
+from server.acl.identities import ANONYMOUS_SECRET
 from server.endpoints.authorizer import Authorizer
 
 if TYPE_CHECKING:
@@ -99,6 +100,15 @@ class ApiRequest:
     async def authorizer(self) -> Authorizer:
         """What the request's token may do. Raises RpcError when no token has its secret."""
         return await self.agent.access.authorizer(self.token)
+
+    async def require(self, resource: str, access: str, name: str = "") -> None:
+        """Raise RpcError unless the request's token may do this."""
+        (await self.authorizer()).require(resource, access, name)
+
+    def filtered_headers(self, hidden: bool) -> dict[str, str]:
+        """What an answer of the agent's own tells, besides, of rows that the token may not see."""
+        told = hidden and self.token not in ("", ANONYMOUS_SECRET)
+        return {"X-Consul-Results-Filtered-By-ACLs": "true"} if told else {}
 
     @property
     def own_token(self) -> str:
@@ -293,6 +303,8 @@ def meta_headers(meta: Meta, request: ApiRequest, consistency: bool = True, back
     if consistency:
         headers["X-Consul-Effective-Consistency"] = request.consistency_mode
     headers["X-Consul-Query-Backend"] = backend or "blocking-query"
+    if meta.results_filtered_by_acls:
+        headers["X-Consul-Results-Filtered-By-ACLs"] = "true"
     return {**headers, **request.cache_headers}
 
 

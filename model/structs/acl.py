@@ -101,7 +101,7 @@ class ACLAuthorizationResponse(Wire, frozen=True):
     access: str = ""
     allow: bool = False
     resource: str = ""
-    segment: str = ""
+    segment: Annotated[str, OMIT] = ""
 
 
 class ACLBindingRule(Wire, frozen=True):

@@ -44,6 +44,11 @@ class TokenAuthorizer:
         self._decisions = Decisions(rules)
         self.allows_all = all(self.allowed_every(kind, "write") for kind in NAMED)
 
+    @property
+    def intention_default(self) -> bool:
+        """What the default policy says of connections; no token changes that."""
+        return self._allow
+
     def allowed(self, resource: str, access: str, name: str = "") -> bool:
         """Whether an access is allowed; what no rule decides, the default does, but for rights themselves."""
         decided = self._decisions.decide(resource, access, name)
@@ -80,17 +85,17 @@ class TokenAuthorizer:
     def require(self, resource: str, access: str, name: str = "") -> None:
         """Raise RpcError with Consul's text unless an access is allowed."""
         if not self.allowed(resource, access, name):
-            raise self.denied(resource, access, name if resource in NAMED or resource == "intention" else None)
+            raise self.denied(resource, access, name)
 
     def require_every(self, resource: str, access: str) -> None:
         """Raise RpcError unless an access to all things of a kind is allowed."""
         if not self.allowed_every(resource, access):
             raise self.denied(resource, access, f"all {resource}s")
 
-    def denied(self, resource: str, access: str, name: str | None) -> RpcError:
+    def denied(self, resource: str, access: str, name: str) -> RpcError:
         """The error that says what is lacking."""
         what = f"{resource}:{access.removesuffix('-prefix')}"
-        where = "" if name is None else f" on {go_quoted(name)}"
+        where = f" on {go_quoted(name)}" if name else ""
         return RpcError(
             f"{PERMISSION_DENIED}: token with AccessorID '{self.accessor}' lacks permission '{what}'{where}"
         )

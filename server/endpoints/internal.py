@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from mesh.gateway_links import GATEWAY_KINDS
-from model.errors import RpcError
+from model.errors import PERMISSION_DENIED, RpcError
 from model.structs.catalog import CheckServiceNode, GatewayService, Node, NodeInfo
 from model.structs.catalog_rpc import (
     CatalogSummary,
@@ -98,8 +98,8 @@ def service_dump(context: Context, args: ServiceDumpRequest, watch: Watch | None
 @read("Internal.CatalogOverview")
 def catalog_overview(context: Context, args: DCSpecificRequest, watch: Watch | None) -> CatalogSummary:
     """Counts of nodes, services and checks by health."""
-    authz = authorizer(context, args.token)
-    authz.require("operator", "read")
+    if not authorizer(context, args.token).allowed("operator", "read"):
+        raise RpcError(f"{PERMISSION_DENIED}: provided token lacks permission 'operator:read'")
     catalog = context.fsm.store.catalog
     nodes = [_worst(check.status for check in catalog.checks.by("node", node.node.lower())) for node in catalog.nodes]
     services: dict[str, list[str]] = {}
