@@ -25,6 +25,7 @@ from rpc.dialing import Dialer
 from rpc.listener import Listener
 from rpc.pool import Pool
 from rpc.security import Security
+from server.acl.login.verifying import Verifier
 from server.acl.resolver import MANAGEMENT_SECRET, Resolver
 from server.acl.settings import AclSettings
 from server.endpoints import snapshot
@@ -122,6 +123,7 @@ class Server(Pools):
         self.connect_enabled = config.connect_enabled
         self.fsm = Fsm()
         self.acl = Resolver(config.acl, config.datacenter, lambda: self.fsm.store, self.now_nanoseconds)
+        self.credentials = Verifier()
         self.session_timers = SessionTimers(time.monotonic)
         self.autopilot = Autopilot(config.autopilot)
         self.coordinate_updates: dict[tuple[str, str], Coordinate] = {}
@@ -289,6 +291,7 @@ class Server(Pools):
             await self.wide.stop()
         if self._gossip is not None and self._gossip.started:
             await self._gossip.stop()
+        await self.credentials.close()
         await self.listener.stop()
         if self._raft is not None:
             await self._raft.stop()

@@ -3,24 +3,9 @@
 from agent.http.described import Operation
 from agent.http.routing import ApiRequest, ApiResponse, HttpError, route
 
-OFF = {401: "ACLs are off."}
 GONE = {410: "The ACL system of old is gone."}
 
-ACL_DISABLED = "ACL support disabled"
 PEERING_DISABLED = "rpc error: code = FailedPrecondition desc = peering must be enabled to use this endpoint"
-
-
-@route("GET", "/v1/acl/auth-methods", Operation(statuses=OFF))
-@route("PUT", "/v1/acl/auth-method", Operation(statuses=OFF))
-@route("GET PUT DELETE", "/v1/acl/auth-method/", Operation("{name}", statuses=OFF), prefix=True)
-@route("GET", "/v1/acl/binding-rules", Operation(statuses=OFF))
-@route("PUT", "/v1/acl/binding-rule", Operation(statuses=OFF))
-@route("GET PUT DELETE", "/v1/acl/binding-rule/", Operation("{id}", statuses=OFF), prefix=True)
-@route("POST", "/v1/acl/login", Operation(statuses=OFF))
-@route("POST", "/v1/acl/logout", Operation(statuses=OFF))
-async def acl(request: ApiRequest) -> ApiResponse:
-    """Everything about tokens, policies, roles and auth methods."""
-    raise HttpError(401, ACL_DISABLED)
 
 
 @route("PUT", "/v1/acl/create", Operation(statuses=GONE))

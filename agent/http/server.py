@@ -20,6 +20,7 @@ from aiohttp import web
 from agent.config.settings import Limits
 from agent.http import (
     acl,
+    acl_methods,
     agent_checks,
     agent_health,
     agent_self,
@@ -61,9 +62,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("lictor.agent.http")
 
 MODULES = (
-    *(acl, agent_checks, agent_health, agent_self, agent_services, agent_token, catalog, config_entries, connect),
-    *(disabled, discovery_chain, events, intentions, internal, keyring, kv, metrics, metrics_proxy, monitor, openapi),
-    *(operator, query, session, snapshot),
+    *(acl, acl_methods, agent_checks, agent_health, agent_self, agent_services, agent_token, catalog, config_entries),
+    *(connect, disabled, discovery_chain, events, intentions, internal, keyring, kv, metrics, metrics_proxy, monitor),
+    *(openapi, operator, query, session, snapshot),
 )
 NOT_FOUND_API = "Invalid URL path: not a recognized HTTP API endpoint\n"
 _NOT_FOUND_API_BODY = NOT_FOUND_API.encode()

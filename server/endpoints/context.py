@@ -17,6 +17,7 @@ from model.commands import CommandType, command
 from model.errors import RpcError
 from model.structs.coordinate import Coordinate, CoordinateVector
 from model.tables import Watch
+from server.acl.login.verifying import Verifier
 from server.acl.resolver import Resolver
 from server.fsm import Fsm
 from server.leader.autopilot import Autopilot
@@ -137,6 +138,10 @@ class Context(Protocol):
     @property
     def acl(self) -> Resolver:
         """Who may do what."""
+
+    @property
+    def credentials(self) -> Verifier:
+        """Verifies what logins bring."""
 
     @property
     def session_timers(self) -> SessionTimers:
