@@ -8,6 +8,7 @@ from typing import Any
 
 from agent.leaf import LeafCertificates
 from agent.local import LocalState
+from agent.tokens import Bearing
 from mesh.proxy_state import Endpoint, Leaf, ProxyState, PublicListener, Rule, Upstream, versioned
 from mesh.spiffe import ServiceIdentity, service_sni
 from model.durations import SECOND
@@ -29,7 +30,7 @@ class ProxyWatcher:
 
     def __init__(self, proxy_id: str, caller: Caller, local: LocalState, leafs: LeafCertificates, dc: str) -> None:
         self._proxy_id = proxy_id
-        self._caller = caller
+        self._caller = Bearing(caller, lambda: local.service_token(proxy_id))
         self._local = local
         self._leafs = leafs
         self._datacenter = dc
@@ -148,7 +149,9 @@ class ProxyWatcher:
                     DCSpecificRequest(datacenter=self._datacenter, min_query_index=index, max_query_time=60 * SECOND),
                 )
                 assert self._proxy is not None
-                leaf = await self._leafs.get(self._proxy.proxy.destination_service_name, roots)
+                leaf = await self._leafs.get(
+                    self._proxy.proxy.destination_service_name, roots, self._local.service_token(self._proxy_id)
+                )
             except RpcError as error:
                 log.warning("getting the identity of proxy %s failed: %s", self._proxy_id, error.text)
                 await asyncio.sleep(pause)

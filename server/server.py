@@ -25,6 +25,8 @@ from rpc.dialing import Dialer
 from rpc.listener import Listener
 from rpc.pool import Pool
 from rpc.security import Security
+from server.acl.resolver import MANAGEMENT_SECRET, Resolver
+from server.acl.settings import AclSettings
 from server.endpoints import snapshot
 from server.endpoints.context import Limits, ServerMember, SignOffer
 from server.endpoints.dispatch import dispatch
@@ -89,6 +91,7 @@ class ServerConfig:
     autopilot: AutopilotConfig = DEFAULT_AUTOPILOT
     extra_tags: dict[str, str] = field(default_factory=dict)
     security: Security = field(default_factory=Security)
+    acl: AclSettings = field(default_factory=AclSettings)
 
 
 SETTLING = 5.0
@@ -118,6 +121,7 @@ class Server(Pools):
         self.limits = config.limits
         self.connect_enabled = config.connect_enabled
         self.fsm = Fsm()
+        self.acl = Resolver(config.acl, config.datacenter, lambda: self.fsm.store, self.now_nanoseconds)
         self.session_timers = SessionTimers(time.monotonic)
         self.autopilot = Autopilot(config.autopilot)
         self.coordinate_updates: dict[tuple[str, str], Coordinate] = {}
@@ -499,6 +503,11 @@ class Server(Pools):
 
     # What the agent asks
 
+    @property
+    def management_secret(self) -> str:
+        """The secret of a token that may do everything, which servers share through the state; "" without ACLs."""
+        return self.fsm.store.metadata.value(MANAGEMENT_SECRET) if self.acl.enabled else ""
+
     def limit(self, connections: int, call_timeout: float) -> None:
         """Set how many connections one address may have, and how many seconds calls of other servers may take."""
         self.listener.max_per_client = connections
@@ -513,7 +522,7 @@ class Server(Pools):
         leader = self.raft.leader
         return {
             "consul": {
-                "acl": "disabled",
+                "acl": "enabled" if self.acl.enabled else "disabled",
                 "bootstrap": str(self.config.bootstrap and not self.config.fast).lower(),
                 "known_datacenters": str(len(self.datacenters())),
                 "leader": str(self.raft.is_leader).lower(),

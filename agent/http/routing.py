@@ -17,6 +17,7 @@ from model.codec import Wire
 from model.durations import SECOND, DurationError, parse_duration
 from model.gojson import JsonError, Style, decode_json, encode_json
 from model.structs.base import Meta, Query
+from server.endpoints.authorizer import Authorizer
 
 if TYPE_CHECKING:
     from agent.agent import Agent
@@ -92,7 +93,16 @@ class ApiRequest:
 
     @property
     def token(self) -> str:
-        """The token: `?token=` beats the header, `Authorization: Bearer` beats it, too."""
+        """The token that the request brings, or else the agent's default one."""
+        return self.own_token or self.agent.tokens.default
+
+    async def authorizer(self) -> Authorizer:
+        """What the request's token may do. Raises RpcError when no token has its secret."""
+        return await self.agent.access.authorizer(self.token)
+
+    @property
+    def own_token(self) -> str:
+        """The token that the request brings: `?token=` beats the header, `Authorization: Bearer` beats it, too."""
         if self.has("token"):
             return self.param("token")
         scheme, _, value = self.headers.get("Authorization", "").partition(" ")

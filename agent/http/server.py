@@ -96,6 +96,7 @@ class HttpServer:
         self._blocked = tuple(http.block_endpoints)
         self._networks = [ipaddress.ip_network(text, strict=False) for text in http.allow_write_http_from]
         self._headers = dict(http.response_headers)
+        self._default_policy = agent.config.acl.default_policy if agent.config.acl.enabled else "allow"
         if agent.config.translate_wan_addrs:
             self._headers["X-Consul-Translate-Addresses"] = "true"
 
@@ -147,7 +148,8 @@ class HttpServer:
         if answer.status != 301 and answer.body != _NOT_FOUND_API_BODY and request.target.startswith("/v1/"):
             # What the metrics proxy passes on may be another agent's answer.
             theirs = headers.get("X-Consul-Default-Acl-Policy")
-            headers["X-Consul-Default-Acl-Policy"] = f"allow, {theirs}" if theirs else "allow"
+            ours = self._default_policy
+            headers["X-Consul-Default-Acl-Policy"] = f"{ours}, {theirs}" if theirs else ours
         if answer.content_type:
             headers["Content-Type"] = answer.content_type
         gzip = False

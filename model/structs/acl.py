@@ -171,6 +171,14 @@ class ACLBindingRuleSetRequest(Wire, frozen=True):
     token: Annotated[str, HIDDEN] = ""
 
 
+class ACLBootstrapRecord(Wire, frozen=True):
+    """A snapshot's record, of old versions, that the first management token was made."""
+
+    allow_bootstrap: bool = False
+    create_index: int = 0
+    modify_index: int = 0
+
+
 class ACLLoginParams(Wire, frozen=True):
     """A credential and the auth method that it is for."""
 
