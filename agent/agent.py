@@ -57,7 +57,8 @@ from rpc.caller import Caller
 from rpc.security import Rules, Security
 from server.endpoints.context import Limits
 from server.raft.errors import CorruptLog, RaftError
-from server.server import Server, ServerConfig, SnapshotTiming
+from server.server import Server
+from server.server_config import ServerConfig, SnapshotTiming
 
 log = logging.getLogger("lictor.agent")
 
