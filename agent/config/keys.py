@@ -27,6 +27,10 @@ HONOURED = frozenset(
         *("encrypt_verify_outgoing", "gossip_lan", "gossip_wan", "reconnect_timeout", "reconnect_timeout_wan"),
         *("retry_interval_wan", "retry_join_wan", "retry_max_wan", "serf_lan", "serf_lan_allowed_cidrs", "serf_wan"),
         *("serf_wan_allowed_cidrs", "start_join_wan"),
+        # Consul's own settings of itself, which files may name and whose values it never takes from them.
+        *("ae_interval", "build_date", "check_deregister_interval_min", "check_reap_interval", "consul", "revision"),
+        *("segment_limit", "segment_name_limit", "sync_coordinate_interval_min", "sync_coordinate_rate_target"),
+        *("version", "version_metadata", "version_prerelease"),
     )
 )
 """Keys that have their effect, or whose effect lictor has anyway."""
