@@ -140,7 +140,7 @@ CASES: dict[tuple[str, str], list[Case]] = {
     ("GET", "/v1/agent/metrics"): [Case("", REFUSED), Case("?format=prometheus", REFUSED)],
     ("GET", "/v1/agent/metrics/stream"): [Case("", REFUSED)],
     ("GET", "/v1/agent/monitor"): [Case("?loglevel=trace", REFUSED)],
-    ("GET", "/v1/agent/connect/ca/roots"): [Case("", PUBLIC_ROOTS)],
+    ("GET", "/v1/agent/connect/ca/roots"): [Case("", PUBLIC_ROOTS, unknown=PUBLIC_ROOTS)],
     ("GET", "/v1/agent/connect/ca/leaf/"): [Case("veiled-local", REFUSED), Case("never-seen", REFUSED)],
     ("POST", "/v1/agent/connect/authorize"): [Case("", REFUSED, CERTIFICATE)],
     ("GET", "/v1/agent/connect/proxy-state/"): [
