@@ -16,7 +16,7 @@ import msgspec
 from agent.config.settings import RateLimit
 from agent.token_bucket import TokenBucket
 from model.codec import pack
-from model.errors import RpcError
+from model.errors import ACL_NOT_FOUND, PERMISSION_DENIED, RpcError
 from model.metrics import METRICS
 from model.structs.base import Query
 
@@ -203,6 +203,9 @@ class Cache:
                 _FETCHED.add()
             except (RpcError, OSError) as error:
                 _NOT_FETCHED.add()
+                if isinstance(error, RpcError) and (error.has(ACL_NOT_FOUND) or error.has(PERMISSION_DENIED)):
+                    self._entries.pop(key, None)  # Whoever asks next is told so.
+                    return
                 if entry.lost is None:
                     entry.lost = self._clock()
                 log.debug("cannot keep %s up: %s", entry.method, error)

@@ -35,9 +35,9 @@ from agent.http.measured import MeasuredRoute
 from agent.http.reads import ASKS, Asked
 from agent.http.routing import ApiRequest, ApiResponse, Handler, HttpError
 from agent.http.waiters import Connection, Deadlines, Waiter
+from model.acl.topics import WHO_MAY, who_may
 from model.errors import RpcError
 from model.tables import LookUp, Watch
-from server.endpoints.authorizer import WHO_MAY
 from server.endpoints.context import FOLLOW_UPS, READS, Context, ReadFunction
 from server.endpoints.query import QUERIES, leads, read_now, seconds_to_wait
 
@@ -318,14 +318,15 @@ class KeptAnswers:
         question.looked_up = list(dict.fromkeys(looked_up))
         question.index = max(reply.index, 1)
         question.blocks = bool(notice.topics)
-        notice.note(WHO_MAY)
+        notice.note(WHO_MAY, who_may(question.asked.args.token))
         question.notice = notice
         store.watches.add(notice)
         answer, headers, compressed = self._responder.finished(question.incoming, question.asked.answer(reply))
         question.status = answer.status
         question.too_long = compressed and len(answer.body) > GZIP_AT_ONCE
         rest = _rest(answer.status, headers, answer.body, compressed)
-        if leads(context) and len(rest) + OVERHEAD <= min(MAX_ONE, self._max_kept):
+        may_last = leads(context) and context.acl.lasts(question.asked.args.token)
+        if may_last and len(rest) + OVERHEAD <= min(MAX_ONE, self._max_kept):
             self._keep(question, rest)
         return rest
 

@@ -17,6 +17,8 @@ from model.commands import CommandType, command
 from model.errors import RpcError
 from model.structs.coordinate import Coordinate, CoordinateVector
 from model.tables import Watch
+from server.acl.login.verifying import Verifier
+from server.acl.resolver import Resolver
 from server.fsm import Fsm
 from server.leader.autopilot import Autopilot
 from server.leader.ca import CertificateAuthority
@@ -132,6 +134,14 @@ class Context(Protocol):
     @property
     def connect_enabled(self) -> bool:
         """Whether this server takes part in the mesh."""
+
+    @property
+    def acl(self) -> Resolver:
+        """Who may do what."""
+
+    @property
+    def credentials(self) -> Verifier:
+        """Verifies what logins bring."""
 
     @property
     def session_timers(self) -> SessionTimers:

@@ -14,6 +14,7 @@ from server.endpoints.query import run_read
 from server.raft.errors import NotLeader, RaftError
 
 ENDPOINTS = (
+    *("acl_login", "acl_methods", "acl_policies", "acl_roles", "acl_tokens"),
     *("auto_encrypt", "catalog", "config_entries", "connect_ca", "coordinate", "discovery_chain", "health"),
     *("intentions", "internal", "keyring", "kvs", "operator", "prepared_query", "session", "status", "topology", "txn"),
 )
@@ -22,6 +23,12 @@ CONNECT_DISABLED = "Connect must be enabled in order to use this endpoint"
 _TIMES = {
     method: METRICS.sample(name)
     for method, name in (
+        ("ACL.AuthMethodDelete", "acl.authmethod.delete"),
+        ("ACL.AuthMethodSet", "acl.authmethod.upsert"),
+        ("ACL.BindingRuleDelete", "acl.bindingrule.delete"),
+        ("ACL.BindingRuleSet", "acl.bindingrule.upsert"),
+        ("ACL.Login", "acl.login"),
+        ("ACL.Logout", "acl.logout"),
         ("Catalog.Register", "catalog.register"),
         ("Catalog.Deregister", "catalog.deregister"),
         ("ConfigEntry.Apply", "config_entry.apply"),

@@ -10,6 +10,7 @@ from gossip.core import EventKind, Member, MemberEvent
 from model.errors import RpcError
 from model.metrics import METRICS
 from server.endpoints.context import Context
+from server.leader import access
 from server.leader.housekeeping import Housekeeping
 from server.leader.reconcile import Reconciler
 from server.leader.tending import Tending
@@ -107,6 +108,7 @@ class LeaderLoop:
         _BARRIERS.add((time.perf_counter() - began) * 1000.0)
         # Before the first registration: whether a service gets a virtual address hangs on these.
         await Housekeeping(self._context).set_markers()
+        await access.establish(self._context)
         if self._context.connect_enabled:
             await self._context.ca.initialize()
 

@@ -17,6 +17,7 @@ import pytest
 from tests.support.process import Agent, dev_agent
 
 HOST = b"Host: x\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n1\r\nv\r\n0\r\n\r\n"
 LEADER = b"GET /v1/status/leader HTTP/1.1\r\n" + HOST + b"\r\n"
 
 
@@ -337,10 +338,58 @@ def test_connection_close_is_heeded_and_nothing_behind_it_is_answered(connect: C
     answer = raw.answer()
     assert answer.status == 200 and answer.headers.get("connection", "close") == "close"
     assert raw.ends()
-    raw = connect().send(LEADER[:-2] + b"Connection: close\r\n\r\n" + LEADER)
-    assert raw.answer().status in (200, 400)
+
+
+@pytest.mark.parametrize("before", [b"", LEADER, b"PUT /v1/kv/c HTTP/1.1\r\n" + HOST + CHUNKED])
+@pytest.mark.parametrize("behind", [LEADER, b"no HTTP\r\n\r\n", b"\r\n\r\n", b"x"])
+def test_what_follows_a_last_request_does_not_change_its_answer(
+    connect: Callable[[], Raw], before: bytes, behind: bytes
+) -> None:
+    raw = connect().send(before + LEADER[:-2] + b"Connection: close\r\n\r\n" + behind)
+    for _ in range(2 if before else 1):
+        assert raw.answer().status == 200
     with pytest.raises((EOFError, ConnectionError)):
         raw.answer()
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (LEADER[:-2] + b"Connection: close\r\n\r\n", 200),
+        (b"GET /none HTTP/1.0\r\n\r\n", 404),
+        (b"HEAD /v1/status/leader HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n", 405),
+        (b"no HTTP\r\n\r\n", 400),
+        (LEADER[:-2] + b"Content-Length: x\r\n\r\n", 400),
+        (LEADER[:-2] + b"Expect: much\r\n\r\n", 417),
+        (b"GET / HTTP/2.0\r\n" + HOST + b"\r\n", 505),
+        (b"GET /v1/agent/monitor HTTP/1.0\r\n" + HOST + b"\r\n", 200),
+    ],
+)
+def test_no_answer_names_the_software_that_gives_it(connect: Callable[[], Raw], words: bytes, status: int) -> None:
+    raw = connect().send(words)
+    first = b""
+    while not first.endswith(b"\r\n\r\n"):
+        first += raw.socket.recv(1)
+    assert first.split()[1] == b"%d" % status
+    assert b"\nserver:" not in first.lower()
+
+
+def test_malformed_requests_are_told_no_more_than_that(connect: Callable[[], Raw]) -> None:
+    answer = connect().send(b"no HTTP\r\n\r\n").answer()
+    assert (answer.body, answer.headers["content-type"]) == (b"400 Bad Request", "text/plain; charset=utf-8")
+    assert answer.headers["connection"] == "close"
+
+
+def test_compressed_bodies_are_stored_as_they_came(agent: Agent, connect: Callable[[], Raw]) -> None:
+    value = gzip.compress(b"a" * 1000)
+    words = b"PUT /v1/kv/compressed HTTP/1.1\r\n" + HOST + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
+    assert connect().send(words % len(value) + value).answer().status == 200
+    assert agent.request("GET", "/v1/kv/compressed?raw") == (200, value)
+
+
+def test_a_request_may_have_many_headers(connect: Callable[[], Raw]) -> None:
+    many = b"".join(b"X-%d: a\r\n" % number for number in range(1000))
+    assert connect().send(LEADER[:-2] + many + b"Connection: close\r\n\r\n").answer().status == 200
 
 
 def test_expect_100_continue(agent: Agent, connect: Callable[[], Raw]) -> None:

@@ -20,6 +20,7 @@ from agent.http import kept as kept_module
 from agent.http.front import Incoming
 from agent.http.kept import KeptAnswers, Responder
 from agent.http.server import HttpServer
+from model.acl.topics import WHO_MAY
 from model.codec import pack_builtins, to_wire
 from model.commands import CommandType
 from model.errors import RpcError
@@ -29,7 +30,6 @@ from model.structs.config_entries import ServiceConfigEntry
 from model.structs.coordinate import Coordinate, CoordinateVector
 from model.structs.kv import DirEntry
 from model.structs.session import Session
-from server.endpoints.authorizer import WHO_MAY
 from server.endpoints.query import QUERIES
 from tests.endpoints.fake import FakeServer
 

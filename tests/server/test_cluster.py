@@ -15,7 +15,8 @@ from model.structs.kv import DirEntry, IndexedDirEntries, KeyRequest, KVSRequest
 from model.structs.operator import RaftStats
 from server.endpoints.context import Limits
 from server.raft.confchange import Change
-from server.server import Server, ServerConfig
+from server.server import Server
+from server.server_config import ServerConfig
 
 
 async def until(condition: Callable[[], object], seconds: float = 60) -> None:
