@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -10,12 +9,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.tools import required
+
 # What has to pass before a change lands is decided by the change and not by dice; other runs look for new examples.
 settings.register_profile(
     "patient",
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
-    derandomize=bool(os.environ.get("LICTOR_TOOLS_REQUIRED")),
+    derandomize=required(),
 )
 settings.load_profile("patient")
 

@@ -26,13 +26,13 @@ from tests.support.linearizable import check_keys
 from tests.support.load import Clients, Record, missing
 from tests.support.netns import Network, SmallDisk
 from tests.support.servers import Cluster, ServerInNamespace
+from tests.support.tools import required
 
 SHORT = 10
 FAULTS = int(os.environ.get("LICTOR_FAULTS", SHORT))
 LONG = FAULTS > SHORT
-LANDS = bool(os.environ.get("LICTOR_TOOLS_REQUIRED"))
-"""Whether a change lands if this passes: then the faults are the same as for the change before."""
-SEED = int(os.environ.get("LICTOR_FAULT_SEED", "0")) or (1 if LANDS else random.randrange(1, 1 << 32))
+SEED = int(os.environ.get("LICTOR_FAULT_SEED", "0")) or (1 if required() else random.randrange(1, 1 << 32))
+"""Where it is decided that a change lands, the faults are the same as for the change before."""
 SERVERS = int(os.environ.get("LICTOR_FAULT_SERVERS", "5" if LONG else "3"))
 RECOVERY = 60.0
 """Seconds within which the healed cluster must take writes through every server."""
