@@ -129,3 +129,19 @@ async def test_what_is_no_http_is_told(tmp_path: Path) -> None:
         )
     finally:
         server.close()
+
+
+async def test_the_environments_proxy_is_used_but_for_the_machine_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with counterpart(tmp_path / "a", secure=False) as proxy, counterpart(tmp_path / "b", secure=False) as here:
+        proxy.says("/keys", b"by proxy")
+        here.says("/keys", b"directly")
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("no_proxy", "elsewhere.invalid")
+        monkeypatch.delenv("https_proxy", raising=False)
+        monkeypatch.delenv("HTTPS_PROXY", raising=False)
+        assert (await ask(Question("GET", "http://keys.invalid/keys"))).body == b"by proxy"
+        assert (await ask(Question("GET", f"{here.url}/keys"))).body == b"directly"
+        assert asking._proxy("http://elsewhere.invalid/keys") is None
+        assert asking._proxy("https://keys.invalid/keys") is None

@@ -166,10 +166,6 @@ def verify_by_set(settings: JwtSettings, token: Token, keys: Iterable[Key], now:
     return None if payload is None else _checked(settings, _claims(payload), now)
 
 
-NOT_SIGNED = "error verifying token: failed to verify id token signature"
-"""When no key has signed a token."""
-
-
 def verify_discovered(
     settings: JwtSettings, issuer: str, token: Token, keys: Iterable[Key], now: float
 ) -> dict[str, Any] | None:
