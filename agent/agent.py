@@ -57,7 +57,8 @@ from rpc.caller import Caller
 from rpc.security import Rules, Security
 from server.endpoints.context import Limits
 from server.raft.errors import CorruptLog, RaftError
-from server.server import Server, ServerConfig, SnapshotTiming
+from server.server import Server
+from server.server_config import ServerConfig, SnapshotTiming
 
 log = logging.getLogger("lictor.agent")
 
@@ -114,6 +115,8 @@ class Agent:
             await self._start_delegate()
             self._build()
             await self.telemetry.start()
+            # Who is answered by the ports may go on to stop us.
+            self._heed(signal.SIGTERM, signal.SIGINT)
             await self._open_ports()
         except StartError:
             await self.stop()
@@ -362,8 +365,7 @@ class Agent:
         failed = self.delegate.raft.failed if isinstance(self.delegate, Server) else None
         if failed is not None:
             failed.add_done_callback(lambda _: self._stop.set())
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.add_signal_handler(number, self._on_signal, number)
+        self._heed(signal.SIGHUP)
         loop.add_signal_handler(signal.SIGUSR1, self.telemetry.dump)
         await self._stop.wait()
         code = 0
@@ -377,6 +379,11 @@ class Agent:
                     await self.leave()
         await self.stop()
         return code
+
+    def _heed(self, *numbers: int) -> None:
+        loop = asyncio.get_running_loop()
+        for number in numbers:
+            loop.add_signal_handler(number, self._on_signal, number)
 
     def _on_signal(self, number: int) -> None:
         log.info("Caught: signal=%s", signal.Signals(number).name)

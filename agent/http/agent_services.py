@@ -1,9 +1,9 @@
 """/v1/agent/services, /v1/agent/service, /v1/agent/maintenance: what is registered with this agent."""
 
 import asyncio
-import hashlib
 from typing import TYPE_CHECKING, Any
 
+from agent.content_hash import content_hash
 from agent.definitions import DefinitionError, expand
 from agent.http.agent_shown import FALSE, filtered, shown_service, unknown
 from agent.http.described import FILTER, HASH, WAIT, Operation, Param
@@ -51,7 +51,7 @@ async def service(request: ApiRequest) -> ApiResponse:
             raise HttpError(404, f"unknown service ID: {request.rest}")
         await request.require("service", "read", found.service)
         body = shown_service(found, agent.config.datacenter)
-        digest = hashlib.sha256(encode_json(body)).hexdigest()[:16]
+        digest = content_hash(body)
         left = deadline - loop.time()
         if digest != wanted or left <= 0:
             break

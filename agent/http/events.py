@@ -63,9 +63,5 @@ async def list_events(request: ApiRequest) -> ApiResponse:
     authz = await request.authorizer()
     found, present = await agent.events.listed(request.param("name"), index, wait)
     seen = [event for event in found if authz.allowed("event", "read", event.name)]
-    headers = {
-        "X-Consul-Index": str(present),
-        "X-Consul-KnownLeader": "true",
-        "X-Consul-LastContact": "0",
-    }
-    return ApiResponse(encode_json([event.shown() for event in seen], request.pretty), 200, JSON, headers)
+    body = encode_json([event.shown() for event in seen], request.pretty)
+    return ApiResponse(body, 200, JSON, {"X-Consul-Index": str(present)})

@@ -112,13 +112,13 @@ class ApiRequest:
 
     @property
     def own_token(self) -> str:
-        """The token that the request brings: `?token=` beats the header, `Authorization: Bearer` beats it, too."""
-        if self.has("token"):
+        """The token that the request brings: `?token=`, else `X-Consul-Token`, else `Authorization: Bearer`."""
+        if self.param("token"):
             return self.param("token")
+        if header := self.headers.get("X-Consul-Token", ""):
+            return header
         scheme, _, value = self.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and value.strip():
-            return value.strip()
-        return self.headers.get("X-Consul-Token", "")
+        return value.strip() if scheme.lower() == "bearer" else ""
 
     @property
     def datacenter(self) -> str:

@@ -25,15 +25,19 @@ from server.endpoints.selection import filtered
 from server.state.store import Store
 
 
-def _info(store: Store, node: Node, authz: Authorizer) -> NodeInfo:
+def _info(store: Store, node: Node, authz: Authorizer) -> tuple[NodeInfo, bool]:
+    """All that is on a node, and whether the token hid some of it."""
     catalog = store.catalog
     key = node.node.lower()
     services = [row.service for row in catalog.instances.by("node", key)]
     checks = catalog.checks.by("node", key)
+    hidden = False
     if not authz.allows_all:
+        all_rows = len(services) + len(checks)
         services = [service for service in services if authz.service_read(service.service)]
         checks = [check for check in checks if not check.service_name or authz.service_read(check.service_name)]
-    return NodeInfo(
+        hidden = len(services) + len(checks) < all_rows
+    info = NodeInfo(
         id=node.id,
         node=node.node,
         address=node.address,
@@ -42,6 +46,7 @@ def _info(store: Store, node: Node, authz: Authorizer) -> NodeInfo:
         services=services,
         checks=checks,
     )
+    return info, hidden
 
 
 @read("Internal.NodeInfo")
@@ -55,7 +60,8 @@ def node_info(context: Context, args: NodeSpecificRequest, watch: Watch | None) 
         return IndexedNodeDump(index=index)  # Nothing is imported from peers.
     if not authz.node_read(node.node):
         return IndexedNodeDump(index=index, results_filtered_by_acls=True)
-    return IndexedNodeDump(dump=[_info(store, node, authz)], index=index)
+    info, hidden = _info(store, node, authz)
+    return IndexedNodeDump(dump=[info], index=index, results_filtered_by_acls=hidden)
 
 
 @read("Internal.NodeDump")
@@ -64,9 +70,10 @@ def node_dump(context: Context, args: DCSpecificRequest, watch: Watch | None) ->
     store, authz = context.fsm.store, authorizer(context, args.token)
     _, index = store.catalog.all_instances(watch)
     nodes = store.catalog.nodes.rows()
-    seen = [node for node in nodes if authz.node_read(node.node)]
-    dump = filtered(args.filter, NodeInfo, [_info(store, node, authz) for node in seen])
-    return IndexedNodeDump(dump=dump, index=index, results_filtered_by_acls=len(seen) < len(nodes))
+    seen = [_info(store, node, authz) for node in nodes if authz.node_read(node.node)]
+    dump = filtered(args.filter, NodeInfo, [info for info, _ in seen])
+    hidden = len(seen) < len(nodes) or any(some for _, some in seen)
+    return IndexedNodeDump(dump=dump, index=index, results_filtered_by_acls=hidden)
 
 
 @read("Internal.ServiceDump")

@@ -182,6 +182,7 @@ def gateway_intentions(context: Context, args: IntentionQueryRequest, watch: Wat
 @read("Internal.ExportedServicesForPeer")
 def exported_services(context: Context, args: ServiceDumpRequest, watch: Watch | None) -> IndexedServiceList:
     """The services that a peer may use: none, since there are no peers to export to."""
+    authorizer(context, args.token)  # Whoever is unknown is told so.
     if not args.peer_name:
         raise RpcError("must provide PeerName")
     return IndexedServiceList(services=[], index=1)

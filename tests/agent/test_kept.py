@@ -247,7 +247,7 @@ async def put(world: World, key: str, value: bytes) -> None:
 
 
 async def until(world: World, condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.001)
 

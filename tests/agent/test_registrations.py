@@ -224,7 +224,7 @@ async def test_a_new_output_alone_waits(monkeypatch: pytest.MonkeyPatch) -> None
         waiting = local._waiting_outputs.keys()
         found = local_module.difference(local.node, {}, local.checks, local.node, [], remote, False, waiting)
         assert found.register_checks == (["c"] if sooner else [])
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await local._dirty.wait()
         assert not local._waiting_outputs
         local._dirty.clear()
