@@ -55,12 +55,14 @@ async def test_redirects_are_followed_only_when_they_may_and_never_out_of_tls(tm
         here.says("/loop", b"", 302, Location="/loop")
         here.says("/bad", b"", 302, Location="ftp://x/")
         plain.says("/x", b"plain")
+        plain.says("/from", b"", 301, Location="/x")
         question = Question("GET", f"{here.url}/from", authorities=here.ca)
         assert (await ask(question)).status == 302
         assert (await ask(question._replace(follow=True))).body == b"there"
         for path, text in (("/out", "leaves TLS"), ("/loop", "stopped after 3 redirects"), ("/bad", "leaves TLS")):
             assert text in await refusal(question._replace(url=here.url + path, follow=True))
         assert plain.asked == []
+        assert (await ask(Question("GET", f"{plain.url}/from", follow=True))).body == b"plain"
 
 
 async def test_answers_are_bounded_in_size_and_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,14 +1,16 @@
 """Auth methods at work, against servers of keys, of discovery, of Kubernetes and of AWS on loopback."""
 
 import asyncio
+import itertools
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from model.structs.acl import ACLAuthMethod
-from server.acl.login import verifying
+from server.acl.login import key_source, verifying
 from server.acl.login.asking import Answer, NoAnswer, Question
 from server.acl.login.identity import KubernetesFields, ServiceAccount
 from server.acl.login.problems import Refused, SettingsProblem
@@ -155,6 +157,21 @@ async def test_many_logins_ask_once() -> None:
     results = await asyncio.gather(*logins, return_exceptions=True)
     assert sum(isinstance(one, Refused) for one in results) == 20
     assert len(watched.asked) == 1
+
+
+async def test_there_is_time_between_two_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_source, "BETWEEN", 0.2)
+    asked: list[float] = []
+
+    async def ask(question: Question) -> Answer:
+        asked.append(time.monotonic())
+        return Answer(200, {}, key_set(a=rsa_key()))
+
+    verifier, keys = Verifier(ask), method(JWKSURL=KEYS)
+    for number in range(3):
+        await refused(verifier, keys, sign(usual(), rsa_key("b"), kid=f"b{number}"))
+    assert len(asked) == 3
+    assert all(later - earlier > 0.19 for earlier, later in itertools.pairwise(asked))
 
 
 async def test_keys_that_cannot_be_had_fail_the_login_and_are_asked_for_again() -> None:
