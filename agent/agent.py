@@ -23,6 +23,7 @@ from agent.cache import Cache
 from agent.central import CentralDefaults
 from agent.checks.runner import CheckRunner
 from agent.client import Client, ClientConfig
+from agent.config.access import check_policies
 from agent.config.load import watched_files
 from agent.config.settings import Config, ConfigError
 from agent.coordinates import report_places
@@ -105,6 +106,7 @@ class Agent:
         """Open everything. Raises StartError."""
         try:
             self._prepare_data_dir()
+            check_policies(self.config.acl)
             self.tokens = AgentTokens(self.config.acl, self._data)
             self.security.rules = rpc_rules(self.config)
             check_tls_for_checks(self.config)

@@ -99,7 +99,7 @@ class HttpServer:
         self._blocked = tuple(http.block_endpoints)
         self._networks = [ipaddress.ip_network(text, strict=False) for text in http.allow_write_http_from]
         self._headers = dict(http.response_headers)
-        self._default_policy = agent.config.acl.default_policy if agent.config.acl.enabled else "allow"
+        self._default_policy = agent.config.acl.default_policy
         if agent.config.translate_wan_addrs:
             self._headers["X-Consul-Translate-Addresses"] = "true"
 

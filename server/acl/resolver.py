@@ -117,6 +117,11 @@ class Resolver:
         self._made_of: tuple[Acl | None, int] = (None, -1)
 
     @property
+    def ready(self) -> bool:
+        """Whether the tokens are there that every cluster has (or access control is off)."""
+        return not self.settings.enabled or ANONYMOUS_ID in self._acl().tokens
+
+    @property
     def expiration_limits(self) -> tuple[float, float]:
         """Seconds that a token may last at least and at most, if it does not last for ever."""
         return self.settings.min_expiration, self.settings.max_expiration

@@ -10,7 +10,7 @@ from model.errors import NO_LEADER, NO_PATH_TO_DATACENTER, RpcError
 from model.metrics import METRICS
 from model.structs.base import Query
 from server.endpoints.context import FOLLOW_UPS, LOCAL, READS, WRITES, Context
-from server.endpoints.query import run_read
+from server.endpoints.query import leads, run_read
 from server.raft.errors import NotLeader, RaftError
 
 ENDPOINTS = (
@@ -65,7 +65,7 @@ async def dispatch(context: Context, method: str, args: Wire, *, may_forward: bo
         if not isinstance(args, Query):
             raise RpcError(f"rpc: {method} takes the options of a query")
         raft = context.raft
-        if raft.is_leader and raft.ready_for_reads:
+        if leads(context):
             try:
                 return await _here(context, method, args)
             except NotLeader:  # Leadership went while the read was to prove it: the next leader answers.
@@ -114,7 +114,7 @@ async def _on_leader(context: Context, method: str, args: Wire, may_forward: boo
     while True:
         raft = context.raft
         if raft.is_leader:
-            if raft.ready_for_reads:
+            if leads(context):
                 try:
                     return await _here(context, method, args)
                 except NotLeader:
