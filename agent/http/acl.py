@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from agent.http.acl_routes import acl_route, shown
+from agent.http.acl_routes import acl_route, read_options, shown
 from agent.http.described import READ, WRITE, Operation, Param
 from agent.http.routing import ApiRequest, ApiResponse, HttpError
 from model.errors import ACL_NOT_FOUND, PERMISSION_DENIED, RpcError
@@ -64,7 +64,7 @@ async def replication(request: ApiRequest) -> Any:
 @acl_route("GET", "/v1/acl/policies", Operation(query=READ, answer=list[ACLPolicyListStub]))
 async def policies(request: ApiRequest) -> Any:
     """All policies, without their rules."""
-    reply = await request.call("ACL.PolicyList", ACLPolicyListRequest(**_options(request)))
+    reply = await request.call("ACL.PolicyList", ACLPolicyListRequest(**read_options(request)))
     return shown(request, reply.policies or [], reply)
 
 
@@ -90,7 +90,7 @@ async def policy_by_name(request: ApiRequest) -> Any:
 
 
 async def _policy(request: ApiRequest, **which: Any) -> Any:
-    reply = await request.call("ACL.PolicyRead", ACLPolicyGetRequest(**which, **_options(request)))
+    reply = await request.call("ACL.PolicyRead", ACLPolicyGetRequest(**which, **read_options(request)))
     if reply.policy is None:
         raise HttpError(403, ACL_NOT_FOUND, _failed_headers(request, reply))
     return shown(request, reply.policy, reply)
@@ -128,7 +128,7 @@ async def policy(request: ApiRequest) -> Any:
 )
 async def roles(request: ApiRequest) -> Any:
     """All roles."""
-    args = ACLRoleListRequest(policy=request.param("policy"), **_options(request))
+    args = ACLRoleListRequest(policy=request.param("policy"), **read_options(request))
     reply = await request.call("ACL.RoleList", args)
     return shown(request, reply.roles or [], reply)
 
@@ -161,7 +161,7 @@ async def role_by_name(request: ApiRequest) -> Any:
 
 
 async def _role(request: ApiRequest, **which: Any) -> Any:
-    reply = await request.call("ACL.RoleRead", ACLRoleGetRequest(**which, **_options(request)))
+    reply = await request.call("ACL.RoleRead", ACLRoleGetRequest(**which, **read_options(request)))
     if reply.role is None:
         raise HttpError(404, "", _failed_headers(request, reply))
     return shown(request, reply.role, reply)
@@ -217,7 +217,7 @@ async def tokens(request: ApiRequest) -> Any:
         policy=request.param("policy"),
         role=request.param("role"),
         auth_method=request.param("authmethod"),
-        **_options(request),
+        **read_options(request),
     )
     reply = await request.call("ACL.TokenList", args)
     return shown(request, reply.tokens or [], reply)
@@ -246,7 +246,7 @@ async def own_token(request: ApiRequest) -> Any:
 
 async def _token(request: ApiRequest, identifier: str, kind: str) -> Any:
     expanded = request.has("expanded") and kind == "accessor"
-    args = ACLTokenGetRequest(token_id=identifier, token_id_type=kind, expanded=expanded, **_options(request))
+    args = ACLTokenGetRequest(token_id=identifier, token_id_type=kind, expanded=expanded, **read_options(request))
     reply = await request.call("ACL.TokenRead", args)
     if reply.token is None:
         raise HttpError(403, ACL_NOT_FOUND, _failed_headers(request, reply))
@@ -312,7 +312,7 @@ async def authorize(request: ApiRequest) -> Any:
         raise HttpError(400, f"Refusing to process more than {MAX_AUTHORIZATIONS} authorizations at once")
     if not asked:
         return []
-    args = RemoteACLAuthorizationRequest(requests=asked, **_options(request))
+    args = RemoteACLAuthorizationRequest(requests=asked, **read_options(request))
     try:
         return await request.call("ACL.Authorize", args)
     except RpcError as error:
@@ -333,13 +333,6 @@ def _accesses(raw: bytes) -> list[ACLAuthorizationRequest]:
         return [from_json(ACLAuthorizationRequest, one) for one in body]
     except JsonError as error:
         raise HttpError(400, f"{prefix}{error}") from None
-
-
-def _options(request: ApiRequest) -> dict[str, Any]:
-    """The options of a read; the lists of access control know no filter."""
-    options = request.query_options()
-    options.pop("filter", None)
-    return options
 
 
 def _failed_headers(request: ApiRequest, reply: Any) -> dict[str, str]:

@@ -90,7 +90,8 @@ class HttpServer:
         self.kept: KeptAnswers | None = None
         if isinstance(agent.delegate, Server):
             self.kept = KeptAnswers(agent, agent.delegate, Responder(self.prepare, self.refusal, self.finished))
-            self._doors.take = self.kept.take
+            if agent.delegate.acl.elsewhere is None:  # Else the primary datacenter may have to be asked first.
+                self._doors.take = self.kept.take
         self._listening = Listening(self._doors, agent.config.unix_sockets)
         self._context: ssl.SSLContext | None = None
         self._redirects = missing_slash_paths(ROUTES)
@@ -99,7 +100,7 @@ class HttpServer:
         self._blocked = tuple(http.block_endpoints)
         self._networks = [ipaddress.ip_network(text, strict=False) for text in http.allow_write_http_from]
         self._headers = dict(http.response_headers)
-        self._default_policy = agent.config.acl.default_policy if agent.config.acl.enabled else "allow"
+        self._default_policy = agent.config.acl.default_policy
         if agent.config.translate_wan_addrs:
             self._headers["X-Consul-Translate-Addresses"] = "true"
 

@@ -40,7 +40,7 @@ from server.endpoints.acl_rules import (
     service_identities,
 )
 from server.endpoints.authorizer import Authorizer, authorizer
-from server.endpoints.context import Context, local, propose, read, write
+from server.endpoints.context import Context, propose, read, write
 from server.leader.access import management_token
 from server.state.acl import BOOTSTRAP_NOT_ALLOWED, check_uuid, is_expired
 
@@ -325,8 +325,8 @@ def _reset_index(context: Context) -> int:
     return int(text)
 
 
-@local("ACL.ReplicationStatus")
+@write("ACL.ReplicationStatus")
 async def replication_status(context: Context, args: DCSpecificRequest) -> ACLReplicationStatus:
-    """How far tokens are copied from the primary datacenter: this server copies none."""
+    """How far this datacenter's leader has copied policies, roles and tokens from the primary one."""
     check_enabled(context)
-    return ACLReplicationStatus()
+    return context.acl.replication

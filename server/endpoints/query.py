@@ -52,9 +52,12 @@ async def run_read(context: Context, function: ReadFunction, args: Query) -> Any
 
 
 def leads(context: Context) -> bool:
-    """Whether this server may answer reads in the default mode by itself, as far as it knows."""
+    """Whether this server may answer in the default mode by itself, as far as it knows.
+
+    Not before the first leader has written the tokens that every cluster has: nobody would be known.
+    """
     raft = context.raft
-    return raft.is_leader and raft.ready_for_reads
+    return raft.is_leader and raft.ready_for_reads and context.acl.ready
 
 
 def read_now(context: Context, function: ReadFunction, args: Query, watch: Watch) -> Any:
