@@ -118,6 +118,8 @@ class Agent:
             await self._start_delegate()
             self._build()
             await self.telemetry.start()
+            # Before anybody can ask for it, or register what would be taken for a leftover of the last run.
+            self.registrations.load()
             # Who is answered by the ports may go on to stop us.
             self._heed(signal.SIGTERM, signal.SIGINT)
             await self._open_ports()
@@ -127,14 +129,12 @@ class Agent:
         except ConfigError as error:
             await self.stop()
             raise StartError(str(error)) from None
-        except (CorruptLog, RaftError, KeyringError, OSError) as error:
-            await self.stop()
-            raise StartError(f"failed to start: {go_text(error)}") from None
-        try:
-            self.registrations.load()
         except (DefinitionError, JsonError) as error:
             await self.stop()
             raise StartError(f"failed to register a service or check: {error}") from None
+        except (CorruptLog, RaftError, KeyringError, OSError) as error:
+            await self.stop()
+            raise StartError(f"failed to start: {go_text(error)}") from None
         self.local.start()
         self.watches.reload(self.config.watches)
         if self.config.auto_reload_config:
