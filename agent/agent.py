@@ -17,12 +17,13 @@ from typing import Any
 import msgspec
 
 from agent import lifecycle, reloading, remote_exec
-from agent.access import Access, RemoteResolver, acl_settings
+from agent.access import Access, acl_settings
 from agent.auto_encrypt import AgentCertificate, Encryption, follow_roots
 from agent.cache import Cache
 from agent.central import CentralDefaults
 from agent.checks.runner import CheckRunner
 from agent.client import Client, ClientConfig
+from agent.config.access import check_policies
 from agent.config.load import watched_files
 from agent.config.settings import Config, ConfigError
 from agent.coordinates import report_places
@@ -55,6 +56,7 @@ from model.structs.config_rpc import ConfigEntryQuery, ConfigEntryRequest, kind_
 from model.weak_decode import WeakError
 from rpc.caller import Caller
 from rpc.security import Rules, Security
+from server.acl.remote import RemoteTokens
 from server.endpoints.context import Limits
 from server.raft.errors import CorruptLog, RaftError
 from server.server import Server
@@ -106,6 +108,7 @@ class Agent:
         """Open everything. Raises StartError."""
         try:
             self._prepare_data_dir()
+            check_policies(self.config.acl)
             self.tokens = AgentTokens(self.config.acl, self._data)
             self.security.rules = rpc_rules(self.config)
             check_tls_for_checks(self.config)
@@ -116,6 +119,8 @@ class Agent:
             await self._start_delegate()
             self._build()
             await self.telemetry.start()
+            # Who is answered by the ports may go on to stop us.
+            self._heed(signal.SIGTERM, signal.SIGINT)
             await self._open_ports()
         except StartError:
             await self.stop()
@@ -224,7 +229,7 @@ class Agent:
                     autopilot=config.autopilot,
                     extra_tags=self._port_tags(),
                     security=self.security,
-                    acl=acl_settings(config.acl, self._data),
+                    acl=acl_settings(config.acl, config.primary_datacenter, self._data),
                 )
             )
         return Client(
@@ -284,13 +289,14 @@ class Agent:
             Bearing(self.delegate, lambda: tokens.default),
             Bearing(self.delegate, lambda: tokens.agent),
         )
-        self.access = Access(
-            config.acl,
-            config.node_name,
-            tokens,
-            self.delegate.acl if isinstance(self.delegate, Server) else None,
-            RemoteResolver(config.acl, config.datacenter, self.delegate, lambda: tokens.agent),
+        settings, delegate = acl_settings(config.acl, config.primary_datacenter), self.delegate
+        resolver = delegate.acl if isinstance(delegate, Server) else None
+        if resolver is not None:
+            resolver.replication_secret = lambda: tokens.replication
+        remote = RemoteTokens(
+            settings, config.datacenter, config.datacenter, lambda args: delegate.call("ACL.TokenRead", args)
         )
+        self.access = Access(settings, config.node_name, tokens, resolver, remote)
         self.local = LocalState(
             self.delegate, self._node(), config.server, self._data, config.check_update_interval, tokens
         )
@@ -300,7 +306,8 @@ class Agent:
         self.cache = Cache(with_default.call, time.monotonic, config.cache_limit)
         if config.central_config:
             self.central = CentralDefaults(self.delegate, self.local, config.datacenter)
-        self.proxies = ProxyStates(self.delegate, self.local, self.leafs, config.datacenter)
+        default_allow = settings.default_policy == "allow"
+        self.proxies = ProxyStates(self.delegate, self.local, self.leafs, config.datacenter, default_allow)
         self.events = Events(
             config.node_name,
             lambda: [(one.id, list(one.tags or ())) for one in self.local.services.values()],
@@ -363,8 +370,7 @@ class Agent:
         failed = self.delegate.raft.failed if isinstance(self.delegate, Server) else None
         if failed is not None:
             failed.add_done_callback(lambda _: self._stop.set())
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.add_signal_handler(number, self._on_signal, number)
+        self._heed(signal.SIGHUP)
         loop.add_signal_handler(signal.SIGUSR1, self.telemetry.dump)
         await self._stop.wait()
         code = 0
@@ -380,6 +386,11 @@ class Agent:
                     await self.leave()
         await self.stop()
         return code
+
+    def _heed(self, *numbers: int) -> None:
+        loop = asyncio.get_running_loop()
+        for number in numbers:
+            loop.add_signal_handler(number, self._on_signal, number)
 
     def _on_signal(self, number: int) -> None:
         log.info("Caught: signal=%s", signal.Signals(number).name)

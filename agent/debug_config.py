@@ -42,12 +42,17 @@ def debug_config(agent: "Agent") -> dict[str, Any]:
 def _addresses(config: Config) -> dict[str, Any]:
     ports, gossip = config.ports, config.gossip
     bind, advertise, wide = config.bind_addr, config.advertise_addr, config.advertise_addr_wan
+    wan = {
+        "SerfAdvertiseAddrWAN": _tcp(gossip.wan.advertise or wide, ports.serf_wan),
+        "SerfBindAddrWAN": _tcp(gossip.wan.bind or bind, ports.serf_wan),
+    }
     return {
+        **(wan if ports.serf_wan >= 0 else {}),
         "AdvertiseAddrLAN": advertise,
         "AdvertiseAddrWAN": wide,
         "BindAddr": bind,
         "ClientAddrs": config.client_addrs,
-        "DNSAddrs": [f"{net}://{host}:{ports.dns}" for host in config.dns_addrs for net in ("tcp", "udp")],
+        "DNSAddrs": [_tcp(host, ports.dns, net) for host in config.dns_addrs for net in ("tcp", "udp")],
         "DNSPort": ports.dns,
         "GRPCAddrs": _shown(config.client_addrs, ports.grpc),
         "GRPCPort": ports.grpc,
@@ -60,9 +65,7 @@ def _addresses(config: Config) -> dict[str, Any]:
         "RPCAdvertiseAddr": _tcp(advertise, ports.server),
         "RPCBindAddr": _tcp(bind, ports.server),
         "SerfAdvertiseAddrLAN": _tcp(gossip.lan.advertise or advertise, ports.serf_lan),
-        "SerfAdvertiseAddrWAN": _tcp(gossip.wan.advertise or wide, ports.serf_wan),
         "SerfBindAddrLAN": _tcp(gossip.lan.bind or bind, ports.serf_lan),
-        "SerfBindAddrWAN": _tcp(gossip.wan.bind or bind, ports.serf_wan),
         "SerfPortLAN": ports.serf_lan,
         "SerfPortWAN": ports.serf_wan,
         "ServerPort": ports.server,
@@ -229,7 +232,7 @@ def _http(config: Config) -> dict[str, Any]:
         "HTTPBlockEndpoints": http.block_endpoints,
         "HTTPMaxConnsPerClient": config.limits.http_max_conns_per_client,
         "HTTPMaxHeaderBytes": http.max_header_bytes,
-        "HTTPResponseHeaders": http.response_headers,
+        "HTTPResponseHeaders": dict.fromkeys(http.response_headers, HIDDEN),
         "HTTPSHandshakeTimeout": _go(config.limits.https_handshake_timeout),
         "HTTPUseCache": http.use_cache,
     }
@@ -367,9 +370,9 @@ def _is_secret(name: str) -> bool:
     return lower in ("header", "headers") or any(word in lower for word in _SECRET_WORDS)
 
 
-def _tcp(address: str, port: int) -> str:
+def _tcp(address: str, port: int, scheme: str = "tcp") -> str:
     host = f"[{address}]" if ":" in address else address
-    return f"tcp://{host}:{port}" if port >= 0 else ""
+    return f"{scheme}://{host}:{port}" if port >= 0 else ""
 
 
 def _shown(addresses: Iterable[str], port: int) -> list[str]:

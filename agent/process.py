@@ -26,6 +26,14 @@ def raise_open_files() -> int:
     return hard
 
 
+def hurry() -> None:
+    """Called before the agent's modules are loaded: until `settle` nothing looks for garbage, as hardly any comes.
+
+    Looking for it took a seventh of the time to start.
+    """
+    gc.disable()
+
+
 def settle() -> None:
     """Called once the agent is up: what is here now stays, so the garbage collector need not look at it again.
 
@@ -35,3 +43,4 @@ def settle() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG, 10, 10)
+    gc.enable()

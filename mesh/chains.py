@@ -6,7 +6,6 @@ look-up function, and what cannot be compiled raises RpcError with the reason.
 Source: recorded chains and error texts of Consul 1.14.
 """
 
-import hashlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -39,6 +38,7 @@ from model.structs.routing import (
     ServiceSplit,
     ServiceSplitterConfigEntry,
 )
+from model.structure_hash import struct_of, text, whole
 
 Lookup = Callable[[str, str], Any]
 """Finds an entry by kind and name; None when there is none."""
@@ -62,8 +62,25 @@ class Overrides(NamedTuple):
 
     @property
     def fingerprint(self) -> str:
-        """A short text that differs between different overrides; "" for none."""
-        return hashlib.sha256(repr(tuple(self)).encode()).hexdigest()[:8] if any(self) else ""
+        """Consul's short text for these overrides, which its clients put into names; "" for none."""
+        if not any(self):
+            return ""
+        shown = {
+            "OverrideMeshGateway": {"Mode": self.mesh_gateway},
+            "OverrideProtocol": self.protocol,
+            "OverrideConnectTimeout": self.connect_timeout,
+        }
+        return f"{_HASH_OF_OVERRIDES(shown):x}"[:8]
+
+
+_HASH_OF_OVERRIDES = struct_of(
+    "",
+    {
+        "OverrideMeshGateway": struct_of("MeshGatewayConfig", {"Mode": text}),
+        "OverrideProtocol": text,
+        "OverrideConnectTimeout": whole,
+    },
+)
 
 
 def protocol_of(lookup: Lookup, service: str) -> str:
@@ -117,6 +134,8 @@ class _Compiler:
         self.datacenter = datacenter
         self.trust_domain = trust_domain
         self.overrides = overrides
+        self.heeded = Overrides()
+        """Those of the overrides that made the chain other than the entries have it."""
         self.protocol = ""
         self.nodes: dict[str, DiscoveryGraphNode] = {}
         self.targets: dict[str, DiscoveryTarget] = {}
@@ -130,12 +149,14 @@ class _Compiler:
         first = self.nodes[start]
         target = self.targets[first.resolver.target] if first.resolver is not None else None
         defaults = self.lookup("service-defaults", self.name)
+        if self.overrides.protocol and self.overrides.protocol != self.protocol:
+            self.heeded = self.heeded._replace(protocol=self.overrides.protocol)
         return CompiledDiscoveryChain(
             service_name=self.name,
             namespace="default",
             partition="default",
             datacenter=self.datacenter,
-            customization_hash=self.overrides.fingerprint,
+            customization_hash=self.heeded.fingerprint,
             default=bool(first.resolver and first.resolver.default and target and target.service == self.name),
             protocol=self.overrides.protocol or self.protocol,
             service_meta=defaults.meta if isinstance(defaults, ServiceConfigEntry) else None,
@@ -303,7 +324,6 @@ class _Compiler:
         known = self.targets.get(place.id)
         if known is not None:
             return known
-        timeout = entry.connect_timeout if entry is not None else 0
         external = self.external_sni(place.service) if not place.peer else ""
         name = ""
         if not place.peer:
@@ -311,7 +331,7 @@ class _Compiler:
             name = f"{subset}{place.service}.default.{place.datacenter}.internal.{self.trust_domain}"
         subsets = (entry.subsets if entry is not None else None) or {}
         made = DiscoveryTarget(
-            connect_timeout=self.overrides.connect_timeout or timeout or _CONNECT_TIMEOUT,
+            connect_timeout=self.connect_timeout(entry),
             id=place.id,
             service=place.service,
             service_subset=place.subset,
@@ -328,9 +348,20 @@ class _Compiler:
         self.targets[place.id] = made
         return made
 
+    def connect_timeout(self, entry: ServiceResolverConfigEntry | None) -> int:
+        own = (entry.connect_timeout if entry is not None else 0) or _CONNECT_TIMEOUT
+        wanted = self.overrides.connect_timeout
+        if wanted and wanted != own:
+            self.heeded = self.heeded._replace(connect_timeout=wanted)
+        return wanted or own
+
     def gateway_mode(self, place: _Place) -> str:
-        if self.overrides.mesh_gateway:
-            return self.overrides.mesh_gateway
+        own, wanted = self.gateway_mode_of_entries(place), self.overrides.mesh_gateway
+        if wanted and wanted != own:
+            self.heeded = self.heeded._replace(mesh_gateway=wanted)
+        return wanted or own
+
+    def gateway_mode_of_entries(self, place: _Place) -> str:
         for kind, name in (("service-defaults", place.service), ("proxy-defaults", "global")):
             entry = self.lookup(kind, name)
             if isinstance(entry, ServiceConfigEntry | ProxyConfigEntry) and entry.mesh_gateway.mode:

@@ -242,6 +242,7 @@ _AGENT_ALIASES = {"CheckType": {"args": "scriptargs"}, "CheckDefinition": {"args
 _AGENT_IGNORES = {"ServiceConnect": frozenset(("proxy",))}
 """Fields of earlier versions that the agent's endpoints take and pass over, by struct."""
 _IGNORES = {
+    "DeregisterRequest": frozenset(("address",)),
     "HealthCheckDefinition": frozenset(
         ("intervalduration", "timeoutduration", "deregistercriticalserviceafterduration")
     )

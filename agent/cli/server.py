@@ -9,6 +9,9 @@ from agent.config.keys import FLAGS
 
 def agent(flags: Flags) -> int:
     """Run an agent in the foreground."""
+    from agent.process import hurry
+
+    hurry()
     from agent.agent import run_agent
     from agent.config.load import load_config
     from agent.config.settings import ConfigError

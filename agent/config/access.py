@@ -27,8 +27,8 @@ def acl_config(read: Reader) -> AclConfig:
     secrets = {name: _secret(read, tokens, name) for name in AclTokens.__struct_fields__}
     return AclConfig(
         enabled=enabled,
-        default_policy=_one_of(stanza, read, "default_policy", DEFAULT_POLICIES, "allow"),
-        down_policy=_one_of(stanza, read, "down_policy", DOWN_POLICIES, "extend-cache"),
+        default_policy=stanza.text("default_policy") or read.text("acl_default_policy") or "allow",
+        down_policy=stanza.text("down_policy") or read.text("acl_down_policy") or "extend-cache",
         enable_key_list_policy=stanza.flag("enable_key_list_policy", read.flag("acl_enable_key_list_policy")),
         enable_token_persistence=stanza.flag("enable_token_persistence"),
         enable_token_replication=replication or bool(secrets["replication"] and read.text("acl_replication_token")),
@@ -39,11 +39,14 @@ def acl_config(read: Reader) -> AclConfig:
     )
 
 
-def _one_of(stanza: Reader, read: Reader, key: str, choices: tuple[str, ...], default: str) -> str:
-    value = stanza.text(key) or read.text(f"acl_{key}") or default
-    if value not in choices:
-        raise ConfigError(f"acl.{key}: invalid value {value!r}: it must be one of {', '.join(choices)}")
-    return value
+def check_policies(config: AclConfig) -> None:
+    """What Consul judges at the start only, not when it validates files. Raises ConfigError."""
+    for key, value, choices in (
+        ("default_policy", config.default_policy, DEFAULT_POLICIES),
+        ("down_policy", config.down_policy, DOWN_POLICIES),
+    ):
+        if value not in choices:
+            raise ConfigError(f"acl.{key}: invalid value {value!r}: it must be one of {', '.join(choices)}")
 
 
 def _secret(read: Reader, tokens: Reader, name: str) -> str:

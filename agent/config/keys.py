@@ -30,6 +30,10 @@ HONOURED = frozenset(
         *("acl", "acl_agent_master_token", "acl_agent_token", "acl_datacenter", "acl_default_policy"),
         *("acl_down_policy", "acl_enable_key_list_policy", "acl_master_token", "acl_replication_token", "acl_token"),
         *("acl_ttl", "enable_acl_replication"),
+        # Consul's own settings of itself, which files may name and whose values it never takes from them.
+        *("ae_interval", "build_date", "check_deregister_interval_min", "check_reap_interval", "consul", "revision"),
+        *("segment_limit", "segment_name_limit", "sync_coordinate_interval_min", "sync_coordinate_rate_target"),
+        *("version", "version_metadata", "version_prerelease"),
     )
 )
 """Keys that have their effect, or whose effect lictor has anyway."""

@@ -17,10 +17,13 @@ from urllib.parse import unquote_to_bytes
 
 from agent.config.settings import Limits
 from agent.http import (
+    acl,
+    acl_methods,
     agent_checks,
     agent_health,
     agent_self,
     agent_services,
+    agent_token,
     catalog,
     config_entries,
     connect,
@@ -58,9 +61,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("lictor.agent.http")
 
 MODULES = (
-    *(agent_checks, agent_health, agent_self, agent_services, catalog, config_entries, connect, disabled),
-    *(discovery_chain, events, intentions, internal, keyring, kv, metrics, metrics_proxy, monitor, openapi, operator),
-    *(query, session, snapshot),
+    *(acl, acl_methods, agent_checks, agent_health, agent_self, agent_services, agent_token, catalog, config_entries),
+    *(connect, disabled, discovery_chain, events, intentions, internal, keyring, kv, metrics, metrics_proxy, monitor),
+    *(openapi, operator, query, session, snapshot),
 )
 NOT_FOUND_API = "Invalid URL path: not a recognized HTTP API endpoint\n"
 _NOT_FOUND_API_BODY = NOT_FOUND_API.encode()
@@ -87,7 +90,8 @@ class HttpServer:
         self.kept: KeptAnswers | None = None
         if isinstance(agent.delegate, Server):
             self.kept = KeptAnswers(agent, agent.delegate, Responder(self.prepare, self.refusal, self.finished))
-            self._doors.take = self.kept.take
+            if agent.delegate.acl.elsewhere is None:  # Else the primary datacenter may have to be asked first.
+                self._doors.take = self.kept.take
         self._listening = Listening(self._doors, agent.config.unix_sockets)
         self._context: ssl.SSLContext | None = None
         self._redirects = missing_slash_paths(ROUTES)
@@ -96,7 +100,7 @@ class HttpServer:
         self._blocked = tuple(http.block_endpoints)
         self._networks = [ipaddress.ip_network(text, strict=False) for text in http.allow_write_http_from]
         self._headers = dict(http.response_headers)
-        self._default_policy = agent.config.acl.default_policy if agent.config.acl.enabled else "allow"
+        self._default_policy = agent.config.acl.default_policy
         if agent.config.translate_wan_addrs:
             self._headers["X-Consul-Translate-Addresses"] = "true"
 
@@ -287,6 +291,7 @@ _META_ON_ERRORS = (
     "/v1/connect/ca/roots",
     "/v1/discovery-chain/",
     "/v1/internal/ui/",
+    "/v1/acl/",
 )
 FAILED_READ = {
     "X-Consul-Index": "1",

@@ -101,7 +101,7 @@ class ACLAuthorizationResponse(Wire, frozen=True):
     access: str = ""
     allow: bool = False
     resource: str = ""
-    segment: str = ""
+    segment: Annotated[str, OMIT] = ""
 
 
 class ACLBindingRule(Wire, frozen=True):
@@ -279,7 +279,7 @@ class ACLPolicyListResponse(Meta, frozen=True):
 class ACLPolicyListStub(Wire, frozen=True):
     """A policy as lists show it."""
 
-    datacenters: Annotated[list[str] | None, OMIT] = None
+    datacenters: list[str] | None = None
     description: str = ""
     hash: bytes | None = None
     id: str = ""

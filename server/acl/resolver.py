@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from model.acl.decisions import Decisions
 from model.acl.rules import NAMED, Rules, RulesError, merge, parse_rules
 from model.errors import ACL_NOT_FOUND, PERMISSION_DENIED, RpcError
 from model.gotext import go_quoted
-from model.structs.acl import ACLPolicy, ACLRole, ACLToken
+from model.structs.acl import ACLPolicy, ACLReplicationStatus, ACLRole, ACLToken
 from server.acl.identities import ANONYMOUS_ID, ANONYMOUS_SECRET, MANAGEMENT_RULES, node_policy, service_policy
 from server.acl.settings import AclSettings
 from server.state.acl import Acl, is_expired
@@ -32,6 +32,10 @@ class Managed(NamedTuple):
     accessor: str
     rules: Rules
 
+    def authorizer(self, default_allow: bool) -> "TokenAuthorizer":
+        """What its bearer may do."""
+        return TokenAuthorizer(self.accessor, self.rules, default_allow)
+
 
 class TokenAuthorizer:
     """What the bearer of one token may do; the face is `server.endpoints.authorizer.Authorizer`."""
@@ -43,6 +47,11 @@ class TokenAuthorizer:
         self._allow = default_allow
         self._decisions = Decisions(rules)
         self.allows_all = all(self.allowed_every(kind, "write") for kind in NAMED)
+
+    @property
+    def intention_default(self) -> bool:
+        """What the default policy says of connections; no token changes that."""
+        return self._allow
 
     def allowed(self, resource: str, access: str, name: str = "") -> bool:
         """Whether an access is allowed; what no rule decides, the default does, but for rights themselves."""
@@ -80,20 +89,30 @@ class TokenAuthorizer:
     def require(self, resource: str, access: str, name: str = "") -> None:
         """Raise RpcError with Consul's text unless an access is allowed."""
         if not self.allowed(resource, access, name):
-            raise self.denied(resource, access, name if resource in NAMED or resource == "intention" else None)
+            raise self.denied(resource, access, name)
 
     def require_every(self, resource: str, access: str) -> None:
         """Raise RpcError unless an access to all things of a kind is allowed."""
         if not self.allowed_every(resource, access):
             raise self.denied(resource, access, f"all {resource}s")
 
-    def denied(self, resource: str, access: str, name: str | None) -> RpcError:
+    def denied(self, resource: str, access: str, name: str) -> RpcError:
         """The error that says what is lacking."""
         what = f"{resource}:{access.removesuffix('-prefix')}"
-        where = "" if name is None else f" on {go_quoted(name)}"
+        where = f" on {go_quoted(name)}" if name else ""
         return RpcError(
             f"{PERMISSION_DENIED}: token with AccessorID '{self.accessor}' lacks permission '{what}'{where}"
         )
+
+
+class Elsewhere(Protocol):
+    """What `server.acl.remote.RemoteTokens` does."""
+
+    async def learn(self, secret: str) -> None:
+        """Know what the bearer of a secret may do."""
+
+    def authorizer(self, secret: str) -> TokenAuthorizer:
+        """What the bearer of a secret may do, as was learnt last. Raises RpcError."""
 
 
 class Resolver:
@@ -108,8 +127,24 @@ class Resolver:
         self._now = now
         self.managed: dict[str, Managed] = {}
         """The tokens of this agent's configuration, by secret."""
+        self.replication_secret: Callable[[], str] = lambda: ""
+        """With which this server asks the primary datacenter for policies, roles and tokens."""
+        self.replication = ACLReplicationStatus()
+        """How far this server, while it leads, has copied them."""
+        self.elsewhere: Elsewhere | None = None
+        """Where tokens are known that the state lacks, in a datacenter that is not the primary one."""
         self._made: dict[str, tuple[ACLToken, TokenAuthorizer]] = {}
         self._made_of: tuple[Acl | None, int] = (None, -1)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the tokens are there that every cluster has (or access control is off)."""
+        return not self.settings.enabled or self.is_secondary or ANONYMOUS_ID in self._acl().tokens
+
+    @property
+    def expiration_limits(self) -> tuple[float, float]:
+        """Seconds that a token may last at least and at most, if it does not last for ever."""
+        return self.settings.min_expiration, self.settings.max_expiration
 
     def _acl(self) -> Acl:
         return self._store().acl
@@ -134,7 +169,7 @@ class Resolver:
         """What the bearer of a secret may do. Raises RpcError when no token has it, or its time is over."""
         managed = self.managed.get(secret)
         if managed is not None:
-            return TokenAuthorizer(managed.accessor, managed.rules, self.settings.default_allow)
+            return managed.authorizer(self.settings.default_allow)
         store = self._store()
         if secret and secret == store.metadata.value(MANAGEMENT_SECRET):
             return TokenAuthorizer("server-management", MANAGEMENT, self.settings.default_allow)
@@ -145,6 +180,9 @@ class Resolver:
         made = self._made.get(secret)
         if made is not None and not is_expired(made[0], self._now()):
             return made[1]
+        if self._is_elsewhere(secret):
+            assert self.elsewhere is not None
+            return self.elsewhere.authorizer(secret)
         token = self.token(secret)
         authorizer = TokenAuthorizer(token.accessor_id, merge(self._rules(token)), self.settings.default_allow)
         if len(self._made) >= _REMEMBERED:
@@ -152,10 +190,32 @@ class Resolver:
         self._made[secret] = (token, authorizer)
         return authorizer
 
+    def _is_elsewhere(self, secret: str) -> bool:
+        """Whether a token has to be asked for in the primary datacenter."""
+        if self.elsewhere is None or secret in self.managed:
+            return False
+        store = self._store()
+        if secret and secret == store.metadata.value(MANAGEMENT_SECRET):
+            return False
+        return not store.acl.tokens.any_by("secret", secret or ANONYMOUS_SECRET)
+
+    async def prepare(self, secret: str) -> None:
+        """Before `authorizer` is asked: learn of the token what only the primary datacenter knows."""
+        if self.elsewhere is not None and self._is_elsewhere(secret):
+            await self.elsewhere.learn(secret)
+
+    @property
+    def is_secondary(self) -> bool:
+        """Whether another datacenter has authority over policies, roles and most tokens."""
+        primary = self.settings.primary_datacenter
+        return self.settings.enabled and bool(primary) and primary != self._datacenter
+
     def lasts(self, secret: str) -> bool:
         """Whether a token's rights hold until a row changes: they do not end by themselves at some time."""
         if not self.settings.enabled:
             return True
+        if self._is_elsewhere(secret):
+            return False
         token = self._acl().token_by_secret(secret or ANONYMOUS_SECRET)
         return token is None or token.expiration_time is None
 
@@ -169,12 +229,13 @@ class Resolver:
         """
         acl = self._acl()
         roles = self.roles(token)
-        links = [link.id for holder in (token, *roles) for link in holder.policies or ()]
+        holders: list[ACLToken | ACLRole] = [token, *roles]
+        links = [link.id for holder in holders for link in holder.policies or ()]
         found = [acl.policies.get(policy_id) for policy_id in dict.fromkeys(links)]
         policies = [policy for policy in found if policy is not None]
-        for holder in (token, *roles):
+        for holder in holders:
             policies += map(service_policy, holder.service_identities or ())
-        for holder in (token, *roles):
+        for holder in holders:
             policies += map(node_policy, holder.node_identities or ())
         return list({policy.id: policy for policy in policies}.values())
 

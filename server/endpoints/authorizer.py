@@ -13,6 +13,10 @@ class Authorizer(Protocol):
     def allows_all(self) -> bool:
         """Whether every question is answered with yes, so that nobody needs to ask about each row."""
 
+    @property
+    def intention_default(self) -> bool:
+        """Whether services may connect where no intention says anything."""
+
     def allowed(self, resource: str, access: str, name: str = "") -> bool:
         """Whether `access` ("read", "write", "list" …) to a resource ("key", "service", "operator" …) is allowed."""
 
@@ -45,6 +49,7 @@ class AllowAll:
     """The authorizer while access control is off."""
 
     allows_all = True
+    intention_default = True
 
     def allowed(self, resource: str, access: str, name: str = "") -> bool:
         """Yes."""

@@ -6,7 +6,7 @@ import msgspec
 
 from mesh.service_rules import listed, problems_of
 from model.errors import RpcError
-from model.structs.catalog import HealthCheck, HealthCheckDefinition, NodeService, Weights
+from model.structs.catalog import HealthCheck, HealthCheckDefinition, Node, NodeService, Weights
 from model.structs.catalog_rpc import RegisterRequest
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -37,6 +37,21 @@ def prepare_registration(args: RegisterRequest, datacenter: str) -> RegisterRequ
         checks=prepared or None,
         datacenter=args.datacenter or datacenter,
         token="",
+    )
+
+
+def changes_node(known: Node | None, request: RegisterRequest) -> bool:
+    """Whether a registration makes a node, or changes what is known of it."""
+    if known is None:
+        return True
+    if request.skip_node_update:
+        return False
+    return (known.id, known.node, known.address, known.tagged_addresses or {}, known.meta or {}) != (
+        request.id,
+        request.node,
+        request.address,
+        request.tagged_addresses or {},
+        request.node_meta or {},
     )
 
 

@@ -24,7 +24,9 @@ def _prepare(context: Context, op: TxnOp, authz: Authorizer) -> TxnOp:
             raise RpcError(f'failed to lock key "{entry.key}", lock is delayed')
         if verb == "delete-tree":
             authz.require("key", "write-prefix", entry.key)
-        elif verb in txn.WRITE_VERBS:
+        elif verb in ("check-index", "check-session"):
+            authz.require("key", "read", entry.key)
+        elif verb not in ("get", "get-tree", "get-or-empty"):
             authz.require("key", "write", entry.key)
     elif op.node is not None:
         check_node_id(op.node.node.id)

@@ -77,6 +77,14 @@ def parse_config(config: dict[str, Any] | None) -> ProviderConfig:
     return parsed
 
 
+def provider_state(config: dict[str, Any] | None) -> dict[str, str] | None:
+    """What a provider wants to be kept beside its settings. The built-in one only passes `test_state` on."""
+    given = (config or {}).get("test_state")
+    if not isinstance(given, dict):
+        return None
+    return {key: value for key, value in given.items() if isinstance(value, str)} or None
+
+
 def _whole(name: str, value: Any) -> int:
     try:
         return int(value)
@@ -224,7 +232,9 @@ class CertificateAuthority:
             parsed = parse_config(wanted.config)
         except RpcError as error:
             raise RpcError(f"error configuring provider: {error.text}") from None
-        config = msgspec.structs.replace(wanted, cluster_id=old.cluster_id, modify_index=0)
+        config = msgspec.structs.replace(
+            wanted, cluster_id=old.cluster_id, state=provider_state(wanted.config), modify_index=0
+        )
         same_kind = (parsed.key_type, parsed.key_bits) == (active.private_key_type, active.private_key_bits)
         same_root = not parsed.root_cert or parsed.root_cert.strip() == active.root_cert.strip()
         state = ca.provider_states.get(active.id)
@@ -257,8 +267,16 @@ class CertificateAuthority:
             raise RpcError("could not atomically update roots and config")
         log.info("CA rotated to new root under provider: provider=%s", PROVIDER)
 
-    async def sign(self, csr: str, foreign_domain: str = "") -> IssuedCert:
-        """Issue a leaf for a request, which may also be for `foreign_domain`. Raises RpcError with what is wrong."""
+    async def sign(
+        self,
+        csr: str,
+        foreign_domain: str = "",
+        check: Callable[[ServiceIdentity | AgentIdentity], None] = lambda identity: None,
+    ) -> IssuedCert:
+        """Issue a leaf for a request, which may also be for `foreign_domain`. Raises RpcError with what is wrong.
+
+        `check` raises RpcError when whoever asks may not have a certificate of an identity.
+        """
         ca = self._store().connect_ca
         root = ca.active_root()
         state = ca.provider_states.get(root.id) if root else None
@@ -281,6 +299,7 @@ class CertificateAuthority:
             raise RpcError(
                 f'SPIFFE ID in CSR from a different datacenter: "{identity.datacenter}", we are "{self._datacenter}"'
             )
+        check(identity)
         issued = certificates.sign_leaf(
             request,
             identity,

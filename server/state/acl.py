@@ -4,6 +4,7 @@ Links are stored by ID; what a reader gets has the names of today, and no links 
 token may do touches `who_may(secret)` or, when it can concern many tokens, `WHO_MAY`.
 """
 
+import re
 from typing import Any, TypeVar
 
 import msgspec
@@ -43,6 +44,9 @@ METHODS = "acl-auth-methods"
 RULES = "acl-binding-rules"
 BOOTSTRAP = "acl-token-bootstrap"
 """Names of the parts' indexes, as Consul's snapshots have them."""
+
+UUID_LENGTH = 36
+UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", re.ASCII)
 
 BOOTSTRAP_NOT_ALLOWED = "ACL bootstrap no longer allowed"
 WRONG_RESET_INDEX = "Invalid bootstrap reset index"
@@ -133,16 +137,18 @@ class Acl:
                 continue
             if request.prohibit_unprivileged and not _has_privileges(token):
                 raise RpcError("failed to apply token: the token has no policies, roles or identities")
-            self._put_token(index, token, request.allow_missing_links)
+            self._put_token(index, token, request.allow_missing_links, request.from_replication)
 
-    def _put_token(self, index: int, token: ACLToken, allow_missing_links: bool) -> None:
+    def _put_token(
+        self, index: int, token: ACLToken, allow_missing_links: bool, from_replication: bool = False
+    ) -> None:
         if not token.secret_id:
             raise RpcError("missing value for field SecretID")
         if not token.accessor_id:
             raise RpcError("missing value for field AccessorID")
         if any(row.accessor_id != token.accessor_id for row in self.tokens.by("secret", token.secret_id)):
             raise RpcError("the token's SecretID is in use by another one")
-        if token.auth_method and token.auth_method.lower() not in self.methods:
+        if token.auth_method and not from_replication and token.auth_method.lower() not in self.methods:
             raise RpcError(f"No such ACL auth method with name {go_quoted(token.auth_method)}")
         old = self.tokens.get(token.accessor_id)
         policies = _linked(token.policies, self.policies, "policy", allow_missing_links)
@@ -178,7 +184,7 @@ class Acl:
         if last and not request.reset_index:
             raise RpcError(BOOTSTRAP_NOT_ALLOWED)
         if last and request.reset_index != last:
-            raise RpcError(f"{WRONG_RESET_INDEX} (specified {request.reset_index}, reset index: {last})")
+            raise RpcError(WRONG_RESET_INDEX)
         self._put_token(index, request.token, False)
         self._indexes.set(index, BOOTSTRAP)
         token = self.tokens.get(request.token.accessor_id)
@@ -369,6 +375,14 @@ class Acl:
         return found, self._indexes.get(RULES)
 
 
+def check_uuid(identifier: str, what: str) -> None:
+    """Raise RpcError in the words of Consul's tables unless a text can be an ID."""
+    if len(identifier) != UUID_LENGTH:
+        raise RpcError(f"failed acl {what} lookup: index error: UUID must be {UUID_LENGTH} characters")
+    if not UUID.fullmatch(identifier):
+        raise RpcError(f"failed acl {what} lookup: index error: invalid UUID {go_quoted(identifier)}")
+
+
 def is_expired(token: ACLToken, now: int) -> bool:
     """Whether a token's time is over at `now` (nanoseconds since the epoch)."""
     end = token.expiration_time
@@ -389,7 +403,8 @@ def _linked(links: list[Link] | None, table: Table[Named], what: str, allow_miss
         elif allow_missing:
             found[link.id] = link
         else:
-            raise RpcError(f"No such ACL {what} with ID: {link.id}")
+            check_uuid(link.id, what)
+            raise RpcError(f"No such {what} with ID: {link.id}")
     return list(found.values()) or None
 
 
@@ -406,4 +421,4 @@ def _today(links: list[Link] | None, table: Table[Named]) -> list[Link] | None:
 
 def _name_is_free(row: Named, table: Table[Named], what: str) -> None:
     if any(other.id != row.id for other in table.by("name", row.name.lower())):
-        raise RpcError(f"A {what} with name {go_quoted(row.name)} already exists")
+        raise RpcError(f"Invalid {what.title()}: A {what} with name {go_quoted(row.name)} already exists")

@@ -1,5 +1,7 @@
 """What holds from the moment on at which an agent's node is in the catalog."""
 
+import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -22,3 +24,11 @@ def test_a_node_comes_with_its_health_and_services_with_their_addresses(tmp_path
         assert agent.json("GET", "/v1/connect/ca/roots")["Roots"]
     finally:
         agent.stop()
+
+
+def test_whoever_can_connect_can_end_the_agent(tmp_path: Path) -> None:
+    agent = Agent(tmp_path, [], {"server": True, "bootstrap": True, "data_dir": str(tmp_path / "data")})
+    for _ in range(3):
+        agent.start()
+        with agent.until(lambda: socket.create_connection(("127.0.0.1", agent.ports["http"]), 5)):
+            assert agent.stop(signal.SIGTERM) == 0, agent.log.read_text()[-2000:]

@@ -33,7 +33,7 @@ class Answer:
 class Raw:
     """A socket to the agent, read answer by answer."""
 
-    def __init__(self, agent: Agent, seconds: float = 30) -> None:
+    def __init__(self, agent: Agent, seconds: float = 60) -> None:
         self.socket = socket.create_connection(("127.0.0.1", agent.ports["http"]), timeout=seconds)
         self._file = self.socket.makefile("rb")
 
@@ -109,7 +109,7 @@ def others_served(agent: Agent) -> Iterator[None]:
     def ask() -> None:
         while not stop.wait(0.02) or not answered[0]:
             try:
-                status, _ = agent.request("GET", "/v1/status/leader", seconds=10)
+                status, _ = agent.request("GET", "/v1/status/leader", seconds=60)
                 if status != 200:
                     failures.append(str(status))
                 answered[0] += 1
@@ -199,11 +199,10 @@ def test_heads_beyond_the_limit_are_refused_and_such_within_it_are_not(connect: 
     many = b"".join(b"X-%d: a\r\n" % number for number in range(100))
     assert connect().send(LEADER[:-2] + many + b"\r\n").answer().status == 200
     raw = connect()
-    with pytest.raises(ConnectionError):
+    with contextlib.suppress(ConnectionError):
         for _ in range(200):
             raw.send(b"GET / HTTP/1.1\r\n" + b"X: " + b"a" * 16_000 + b"\r\n")
-            time.sleep(0.001)
-        raise ConnectionError
+    assert raw.ends()
     for unfinished in (b"", b"\r\n"):
         raw = connect().send(LEADER[:-2] + b"X: a\r\n" * 180_000 + unfinished)
         assert raw.answer().status == 431
@@ -274,7 +273,7 @@ def test_a_flood_of_connections_is_the_flooders_problem_alone(agent: Agent) -> N
     with others_served(agent):
         for _ in range(1000):  # The limit here is 400.
             try:
-                flood.append(socket.create_connection(address, timeout=10, source_address=("127.0.0.2", 0)))
+                flood.append(socket.create_connection(address, timeout=60, source_address=("127.0.0.2", 0)))
             except OSError:
                 break
         for one in flood[400:500]:
@@ -289,7 +288,7 @@ def test_a_flood_of_connections_is_the_flooders_problem_alone(agent: Agent) -> N
 
 
 def _is_served(address: tuple[str, int]) -> bool:
-    with socket.create_connection(address, timeout=10, source_address=("127.0.0.2", 0)) as one:
+    with socket.create_connection(address, timeout=60, source_address=("127.0.0.2", 0)) as one:
         one.sendall(LEADER)
         return one.recv(12) == b"HTTP/1.1 200"
 
@@ -485,7 +484,7 @@ def test_who_trickles_or_never_reads_is_let_go_while_others_are_served(agent: Ag
         return b""
 
     async def all_of_them() -> list[bytes]:
-        async with asyncio.timeout(110):
+        async with asyncio.timeout(240):
             return await asyncio.gather(
                 trickle(b"GET /v1/status/leader HT", b"T"),
                 trickle(b"GET /v1/status/leader HTTP/1.1\r\n", b"X: a\r\n"),

@@ -113,6 +113,29 @@ def test_the_configuration_of_the_ca_changes_when_it_has_a_root(agent: Agent) ->
     assert config["CreateIndex"] < config["ModifyIndex"]
 
 
+def test_what_a_provider_keeps_is_shown_and_can_only_be_read(agent: Agent) -> None:
+    path = "/v1/connect/ca/configuration"
+    before = agent.json("GET", path)
+    assert before["State"] is None
+    settings = {"Provider": "consul", "Config": {**before["Config"], "test_state": {"foo": "bar", "n": 1}}}
+    assert agent.request("PUT", path, settings) == (200, b"")
+    shown = agent.json("GET", path)
+    assert shown["State"] == {"foo": "bar"}
+    # A client that changes what it read gives the state back.
+    assert agent.request("PUT", path, shown) == (200, b"")
+    assert agent.request("PUT", path, {**shown, "State": {"foo": "other"}})[0] == 400
+    assert agent.request("PUT", path, {"Provider": "consul", "Config": before["Config"]}) == (200, b"")
+    assert agent.json("GET", path)["State"] is None
+
+
+def test_a_deregistration_may_name_the_address(agent: Agent) -> None:
+    node = {"Node": "leaver", "Address": "10.9.9.7"}
+    agent.json("PUT", "/v1/catalog/register", node)
+    assert agent.request("PUT", "/v1/catalog/deregister", {**node, "Adress": ""})[0] == 400
+    assert agent.json("PUT", "/v1/catalog/deregister", node) is True
+    assert "leaver" not in [one["Node"] for one in agent.json("GET", "/v1/catalog/nodes")]
+
+
 def test_roots_as_pem_come_with_what_was_signed_for_them(agent: Agent) -> None:
     settings = {"Provider": "consul", "Config": {"PrivateKeyType": "ec", "PrivateKeyBits": 384}}
     assert agent.request("PUT", "/v1/connect/ca/configuration", settings) == (200, b"")

@@ -48,7 +48,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     """End consul-template by the signal that it ends by."""
     process.send_signal(signal.SIGINT)
     try:
-        process.wait(10)
+        process.wait(60)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
@@ -83,7 +83,7 @@ def test_files_follow_what_changes(tmp_path: Path, program: Path) -> None:
             process = subprocess.Popen([program, f"-config={file}"], stdout=output, stderr=subprocess.STDOUT)
 
         def until(*lines: str, without: str = "\0") -> None:
-            deadline = time.monotonic() + 40
+            deadline = time.monotonic() + 60
             text = ""
             while time.monotonic() < deadline and process.poll() is None:
                 text = target.read_text() if target.exists() else ""
@@ -132,9 +132,13 @@ def test_many_of_them_share_one_reader(tmp_path: Path, program: Path) -> None:
                 with (tmp_path / f"log{number}.txt").open("wb") as output:
                     processes.append(subprocess.Popen([program, f"-config={file}"], stdout=output, stderr=output))
             agent.until(lambda: all(target.read_text() == "web-1 " for target in targets))
-            (row,) = agent.json("GET", "/v1/kv/consul-template/dedup/?recurse")
-            sessions = {one["ID"] for one in agent.json("GET", "/v1/session/list")}
-            assert row["Key"].endswith("/data") and row["Session"] in sessions and len(sessions) == 2
+
+            def shared() -> bool:
+                (row,) = agent.json("GET", "/v1/kv/consul-template/dedup/?recurse")
+                sessions = {one["ID"] for one in agent.json("GET", "/v1/session/list")}
+                return row["Key"].endswith("/data") and row["Session"] in sessions and len(sessions) == 2
+
+            agent.until(shared)
             register(agent, "web-2", 82, [])
             agent.until(lambda: all(target.read_text() == "web-1 web-2 " for target in targets), 60)
         finally:

@@ -22,7 +22,7 @@ PROGRAM = Path(__file__).with_name("prometheus")
 SERIES = 'count({job="lictor",__name__=~"consul_.+"})'
 
 
-def until(what: str, log: Path, condition: Callable[[], Any], seconds: float = 40) -> Any:
+def until(what: str, log: Path, condition: Callable[[], Any], seconds: float = 60) -> Any:
     """Wait until a condition holds, and return it; the log is part of the failure."""
     deadline = time.monotonic() + seconds
     said: object = None
@@ -47,7 +47,7 @@ def process(log: Path, *command: str | Path) -> Iterator[None]:
     finally:
         started.terminate()
         try:
-            started.wait(10)
+            started.wait(60)
         except subprocess.TimeoutExpired:
             started.kill()
             started.wait()
@@ -204,7 +204,7 @@ def test_it_scrapes_the_agent(tmp_path: Path) -> None:
             "params": {"format": ["prometheus"]},
             "static_configs": [{"targets": [f"127.0.0.1:{agent.ports['http']}"]}],
         }
-        config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": [job]}
+        config = {"global": {"scrape_interval": "2s", "scrape_timeout": "2s"}, "scrape_configs": [job]}
         file, log = tmp_path / "prometheus.yml", tmp_path / "prometheus.log"
         file.write_text(json.dumps(config))
         (port,) = free_ports(1)
@@ -213,7 +213,7 @@ def test_it_scrapes_the_agent(tmp_path: Path) -> None:
         def asked(query: str) -> float:
             """The only value that a query gives."""
             text = urllib.parse.urlencode({"query": query})
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/query?{text}", timeout=10) as response:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/query?{text}", timeout=60) as response:
                 return float(json.loads(response.read())["data"]["result"][0]["value"][1])
 
         with process(log, program, f"--config.file={file}", *options):

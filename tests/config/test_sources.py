@@ -206,3 +206,10 @@ def test_validate_says_what_an_agent_would_warn_of(tmp_path: Path) -> None:
     warnings = "\n".join(validate([("config-file", str(path))], ""))
     assert "A cluster with 2 servers will provide no failure tolerance" in warnings
     assert 'Node name "under_score" will not be discoverable via DNS' in warnings
+
+
+def test_settings_that_consul_keeps_to_itself_are_taken_without_effect(tmp_path: Path) -> None:
+    words = _files(tmp_path, a_json=json.dumps({"version": "1.15.2", "revision": "abc", "ae_interval": "1s"}))
+    config, warnings = load_config(words)
+    assert config == load_config(["-dev"])[0]
+    assert not [one for one in warnings if "version" in one or "ae_interval" in one], warnings

@@ -33,7 +33,7 @@ def status(gossip: Gossip, name: str) -> Status:
     return found.status if found else Status.NONE
 
 
-async def until(condition: Callable[[], object], seconds: float = 15) -> None:
+async def until(condition: Callable[[], object], seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.01)

@@ -6,6 +6,7 @@ import pytest
 
 from mesh.chains import Overrides, compile_chain, protocol_of
 from model.codec import Wire
+from model.durations import SECOND
 from model.errors import RpcError
 from model.structs.catalog import MeshGatewayConfig
 from model.structs.config_entries import ProxyConfigEntry, ServiceConfigEntry
@@ -122,6 +123,20 @@ def test_overrides() -> None:
     gateway = entries.chain("web", Overrides(mesh_gateway="local", connect_timeout=7))
     target = (gateway.targets or {})["a.default.default.dc1"]
     assert target.mesh_gateway == MeshGatewayConfig(mode="local") and target.connect_timeout == 7
+
+
+def test_the_hash_of_overrides_is_consuls() -> None:
+    entries = Entries(resolver("web", ConnectTimeout="33s"))
+    for overrides, expected in (
+        (Overrides(mesh_gateway="local"), "c225dc1c"),
+        (Overrides(protocol="http2", connect_timeout=11 * SECOND), "3c0f8f76"),
+        (Overrides("grpc", 22 * SECOND, "local"), "98809527"),
+        # What changes nothing is no customisation.
+        (Overrides(protocol="tcp", connect_timeout=33 * SECOND), ""),
+        (Overrides("tcp", 33 * SECOND, "local"), "c225dc1c"),
+    ):
+        assert entries.chain("web", overrides).customization_hash == expected, overrides
+    assert Entries(HTTP).chain("web", Overrides(protocol="tcp")).customization_hash == "96f2c150"
 
 
 @pytest.mark.parametrize(
