@@ -81,6 +81,7 @@ class Agent:
         self._lock: int | None = None
         self._stop = asyncio.Event()
         self._leave_on_stop = False
+        self._joined_in_vain = False
         self._tasks: set[asyncio.Task[None]] = set()
         self.started_at = time.time()
         self.delegate: Server | Client
@@ -181,7 +182,7 @@ class Agent:
         if self.config.server and problem:
             raise StartError(problem)
         path = self._data / "node-id"
-        held = path.read_text().strip().lower() if path.exists() else ""
+        held = path.read_text("utf-8", "replace").strip().lower() if path.exists() else ""
         if held and wanted and held != wanted:
             raise StartError(f"data_dir {self._data} belongs to node {held}, not to {wanted}")
         if held:
@@ -376,6 +377,8 @@ class Agent:
         if failed is not None and failed.done():
             log.critical("stopping because consensus failed: %s", failed.result())
             code = 1
+        elif self._joined_in_vain:
+            code = 1
         elif self._leave_on_stop:
             log.info("Gracefully shutting down agent...")
             with contextlib.suppress(TimeoutError):
@@ -464,6 +467,7 @@ class Agent:
 
     async def _join_as_planned(self, plan: Plan, is_wide: bool) -> None:
         if not await join_pool(plan, self.delegate.join_wide if is_wide else self.delegate.join):
+            self._joined_in_vain = True
             self._stop.set()
 
     async def _bootstrap_entries(self) -> None:

@@ -60,7 +60,7 @@ def decode(gossiped: Gossiped) -> Event | None:
         body = msgpack.unpackb(gossiped.payload, raw=False, unicode_errors="surrogateescape")
         payload = body.get("p") or b""
         return Event(
-            id=str(body["ID"]),
+            id=str(uuid.UUID(str(body["ID"]))),
             name=str(body["n"]),
             payload=payload.encode("utf-8", "surrogateescape") if isinstance(payload, str) else bytes(payload),
             node_filter=str(body.get("nf") or ""),
