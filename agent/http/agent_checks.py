@@ -57,6 +57,7 @@ async def register_check(request: ApiRequest) -> ApiResponse:
     with agent.local.persisted.deferred():
         agent.registrations.add_check(check_of(base, agent.config.node_name, owner, check_id, definition.name), base)
     await agent.local.persisted.durable()
+    await agent.local.told()
     return ApiResponse()
 
 
@@ -66,10 +67,11 @@ async def deregister_check(request: ApiRequest) -> ApiResponse:
     if request.rest not in request.agent.local.checks:
         raise HttpError(404, unknown("check", request.rest))
     request.agent.registrations.remove_check(request.rest)
+    await request.agent.local.told()
     return ApiResponse()
 
 
-def _tell(request: ApiRequest, status: str, output: str) -> ApiResponse:
+async def _tell(request: ApiRequest, status: str, output: str) -> ApiResponse:
     agent = request.agent
     check_id = request.rest
     if check_id not in agent.local.checks:
@@ -77,25 +79,26 @@ def _tell(request: ApiRequest, status: str, output: str) -> ApiResponse:
     if not agent.checks.is_ttl(check_id):
         raise HttpError(500, f'CheckID "{check_id}" does not have associated TTL')
     agent.registrations.told(check_id, status, output)
+    await agent.local.told()
     return ApiResponse()
 
 
 @route("PUT", "/v1/agent/check/pass/", Operation("{id}", (NOTE,), statuses={404: NO_CHECK}), prefix=True)
 async def check_pass(request: ApiRequest) -> ApiResponse:
     """A TTL check passes."""
-    return _tell(request, "passing", request.param("note"))
+    return await _tell(request, "passing", request.param("note"))
 
 
 @route("PUT", "/v1/agent/check/warn/", Operation("{id}", (NOTE,), statuses={404: NO_CHECK}), prefix=True)
 async def check_warn(request: ApiRequest) -> ApiResponse:
     """A TTL check warns."""
-    return _tell(request, "warning", request.param("note"))
+    return await _tell(request, "warning", request.param("note"))
 
 
 @route("PUT", "/v1/agent/check/fail/", Operation("{id}", (NOTE,), statuses={404: NO_CHECK}), prefix=True)
 async def check_fail(request: ApiRequest) -> ApiResponse:
     """A TTL check fails."""
-    return _tell(request, "critical", request.param("note"))
+    return await _tell(request, "critical", request.param("note"))
 
 
 class CheckUpdate(ServiceID, frozen=True):
@@ -111,4 +114,4 @@ async def check_update(request: ApiRequest) -> ApiResponse:
     update = await request.body(CheckUpdate)
     if update.status not in ("passing", "warning", "critical"):
         raise HttpError(400, f"Invalid check status: '{update.status}'")
-    return _tell(request, update.status, update.output)
+    return await _tell(request, update.status, update.output)

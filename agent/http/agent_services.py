@@ -72,6 +72,7 @@ async def register_service(request: ApiRequest) -> ApiResponse:
         for part in parts:
             agent.registrations.add_service(part, replace_checks=replace)
     await agent.local.persisted.durable()
+    await agent.local.told()
     return ApiResponse()
 
 
@@ -83,6 +84,7 @@ async def deregister_service(request: ApiRequest) -> ApiResponse:
     if request.rest not in request.agent.local.services:
         raise HttpError(404, unknown("service", request.rest))
     request.agent.registrations.remove_service(request.rest)
+    await request.agent.local.told()
     return ApiResponse()
 
 
@@ -112,6 +114,7 @@ async def service_maintenance(request: ApiRequest) -> ApiResponse:
     if request.rest not in agent.local.services:
         raise HttpError(404, unknown("service", request.rest))
     agent.registrations.maintenance(request.rest, enable, request.param("reason"))
+    await agent.local.told()
     return ApiResponse()
 
 
@@ -119,4 +122,5 @@ async def service_maintenance(request: ApiRequest) -> ApiResponse:
 async def node_maintenance(request: ApiRequest) -> ApiResponse:
     """Take this node out of discovery for a while, or back."""
     request.agent.registrations.maintenance("", _flag(request, "enable"), request.param("reason"))
+    await request.agent.local.told()
     return ApiResponse()

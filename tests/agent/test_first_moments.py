@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process import Agent
+from tests.support.process import Agent, dev_agent
 
 
 @pytest.mark.parametrize("number", range(3))
@@ -32,3 +32,34 @@ def test_whoever_can_connect_can_end_the_agent(tmp_path: Path) -> None:
         agent.start()
         with agent.until(lambda: socket.create_connection(("127.0.0.1", agent.ports["http"]), 5)):
             assert agent.stop(signal.SIGTERM) == 0, agent.log.read_text()[-2000:]
+
+
+def test_the_catalog_knows_at_once_what_the_agent_was_told(tmp_path: Path) -> None:
+    with dev_agent(tmp_path) as agent:
+        for number in range(5):
+            name = f"web{number}"
+            health = f"/v1/health/service/{name}"
+            agent.json("PUT", "/v1/agent/service/register", {"Name": name, "Check": {"TTL": "60s"}})
+            assert [one["ServiceName"] for one in agent.json("GET", f"/v1/catalog/service/{name}")] == [name]
+            agent.json("PUT", f"/v1/agent/check/pass/service:{name}")
+            assert len(agent.json("GET", f"{health}?passing")) == 1
+            agent.json("PUT", f"/v1/agent/service/maintenance/{name}?enable=true")
+            assert agent.json("GET", f"{health}?passing") == []
+            agent.json("PUT", f"/v1/agent/service/maintenance/{name}?enable=false")
+            agent.json("PUT", "/v1/agent/check/register", {"Name": "extra", "ServiceID": name, "TTL": "60s"})
+            assert agent.json("GET", f"{health}?passing") == []
+            agent.json("PUT", "/v1/agent/check/deregister/extra")
+            assert len(agent.json("GET", f"{health}?passing")) == 1
+            agent.json("PUT", f"/v1/agent/service/deregister/{name}")
+            assert agent.json("GET", health) == []
+
+
+def test_an_agent_without_servers_takes_registrations(tmp_path: Path) -> None:
+    agent = Agent(tmp_path, [], {"data_dir": str(tmp_path / "data")})
+    agent.start()
+    try:
+        agent.until(lambda: agent.request("GET", "/v1/agent/self")[0] == 200)
+        agent.json("PUT", "/v1/agent/service/register", {"Name": "web"})
+        assert list(agent.json("GET", "/v1/agent/services")) == ["web"]
+    finally:
+        agent.stop()
