@@ -34,6 +34,17 @@ def test_whoever_can_connect_can_end_the_agent(tmp_path: Path) -> None:
             assert agent.stop(signal.SIGTERM) == 0, agent.log.read_text()[-2000:]
 
 
+@pytest.mark.parametrize("number", range(3))
+def test_where_there_is_a_leader_there_is_its_node(tmp_path: Path, number: int) -> None:
+    agent = Agent(tmp_path, [], {"server": True, "bootstrap": True, "data_dir": str(tmp_path / "data")})
+    agent.start()
+    try:
+        agent.ready()
+        assert agent.request("PUT", "/v1/session/create", b"{}")[0] == 200
+    finally:
+        agent.stop()
+
+
 def test_the_catalog_knows_at_once_what_the_agent_was_told(tmp_path: Path) -> None:
     with dev_agent(tmp_path) as agent:
         for number in range(5):
