@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.early_ports import open_early
 from tests.support.process import Agent, dev_agent
 
 
@@ -26,12 +27,39 @@ def test_a_node_comes_with_its_health_and_services_with_their_addresses(tmp_path
         agent.stop()
 
 
-def test_whoever_can_connect_can_end_the_agent(tmp_path: Path) -> None:
+def test_whoever_is_answered_can_end_the_agent(tmp_path: Path) -> None:
     agent = Agent(tmp_path, [], {"server": True, "bootstrap": True, "data_dir": str(tmp_path / "data")})
     for _ in range(3):
         agent.start()
-        with agent.until(lambda: socket.create_connection(("127.0.0.1", agent.ports["http"]), 5)):
-            assert agent.stop(signal.SIGTERM) == 0, agent.log.read_text()[-2000:]
+        agent.until(lambda: agent.request("GET", "/v1/status/leader"))
+        assert agent.stop(signal.SIGTERM) == 0, agent.log.read_text()[-2000:]
+
+
+def test_whoever_connects_early_is_answered_later(tmp_path: Path) -> None:
+    agent = Agent(tmp_path, [], {"server": True, "bootstrap": True, "data_dir": str(tmp_path / "data")})
+    agent.start()
+    try:
+        # The first connection that is not refused; the agent is not up yet, or just up.
+        with agent.until(lambda: socket.create_connection(("127.0.0.1", agent.ports["http"]), 60)) as early:
+            early.sendall(b"GET /v1/agent/self HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert early.recv(15) == b"HTTP/1.1 200 OK"
+    finally:
+        agent.stop()
+
+
+def test_ports_that_cannot_be_opened_early_are_left_for_later() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        found = open_early(["127.0.0.1", "localhost", "unix:///tmp/x.sock", "192.0.2.1"], port)
+        assert found == {}
+    assert open_early(["127.0.0.1"], -1) == {}
+    found = open_early(["127.0.0.1", "::1"], port)
+    try:
+        assert found.keys() >= {("127.0.0.1", port)}
+        socket.create_connection(("127.0.0.1", port), 5).close()
+    finally:
+        for one in found.values():
+            one.close()
 
 
 @pytest.mark.parametrize("number", range(3))
