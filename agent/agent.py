@@ -116,7 +116,9 @@ class Agent:
             check_tls_for_checks(self.config)
             self.delegate = self._make_delegate()
             if self.config.auto_encrypt.tls:
-                self._certificate = AgentCertificate(self.config, self.delegate.dialer, self.encryption.take)
+                self._certificate = AgentCertificate(
+                    self.config, self.delegate.dialer, self.encryption.take, lambda: self.tokens.agent
+                )
                 await self._certificate.obtain()
             await self._start_delegate()
             self._build()
@@ -308,7 +310,8 @@ class Agent:
         self.registrations = Registrations(config, self.local, self.node_id, with_own)
         self.checks = self.registrations.checks
         self.leafs = LeafCertificates(self.delegate, config.datacenter)
-        self.cache = Cache(with_default.call, time.monotonic, config.cache_limit)
+        rights_last = config.acl.token_ttl if config.acl.enabled else None
+        self.cache = Cache(with_default.call, time.monotonic, config.cache_limit, rights_last)
         if config.central_config:
             self.central = CentralDefaults(self.delegate, self.local, config.datacenter)
         default_allow = settings.default_policy == "allow"
