@@ -8,6 +8,7 @@ from agent.cli.client import Api, Problem
 from agent.cli.flags import Flags, fail, too_many
 
 AGENT_TOKENS = ("default", "agent", "recovery", "replication")
+_PATHS = {"recovery": "agent_recovery"}
 
 
 def bootstrap(flags: Flags) -> int:
@@ -34,7 +35,7 @@ def set_agent_token(flags: Flags) -> int:
     kind, secret = flags.arguments
     if kind not in AGENT_TOKENS:
         return fail(f"Error: unknown token type {kind!r}; known are {', '.join(AGENT_TOKENS)}")
-    Api(flags).put(f"/v1/agent/token/{kind}", {"Token": secret})
+    Api(flags).put(f"/v1/agent/token/{_PATHS.get(kind, kind)}", {"Token": secret})
     print(f'ACL token "{kind}" set successfully')
     return 0
 

@@ -37,7 +37,9 @@ def proxy(flags: Flags) -> int:
     print(f"    Configuration mode: Agent API, proxy ID: {proxy_id}")
     print("\n==> Log data will now stream in as it occurs:\n", flush=True)
     tls = api.tls() if api.base.startswith("https:") else None
-    source = AgentSource(api.address, proxy_id, api.token, tls.context if tls else None, tls.server_name if tls else "")
+    source = AgentSource(
+        api.address, proxy_id, api.token, tls.context if tls else None, tls.server_name if tls else ""
+    )
     return uvloop.run(run_proxy(source, float(flags["drain"])))
 
 

@@ -15,7 +15,9 @@ def members(flags: Flags) -> int:
         wanted = compile_regexp(flags["status"])
     except RegexpError as error:
         return fail(f"Failed to compile status regexp: {error}")
-    found = Api(flags).get("/v1/agent/members", wan="1" if flags["wan"] else None, segment=flags["segment"] or None)
+    found = Api(flags).get(
+        "/v1/agent/members", wan="1" if flags["wan"] else None, segment=flags["segment"] or None
+    )
     found = [one for one in found if wanted.found_in(_STATUS.get(one["Status"], ""))]
     if not found:
         return 2
