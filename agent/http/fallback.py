@@ -6,6 +6,7 @@ is undone here.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -21,6 +22,8 @@ log = logging.getLogger("lictor.agent.http")
 
 READ_TIMEOUT = 30.0
 """Seconds that a body may take, and that a client may let a piece of a streamed answer lie."""
+SLOWEST = 64 << 10
+"""Bytes a second: for so many, a body gets a second more."""
 MAX_LINE = 1 << 16
 MAX_HEADERS = 10_000
 MAX_PIECES = 64
@@ -137,7 +140,8 @@ class Fallback(web.Server):
 async def _stream(request: web.BaseRequest, outgoing: Outgoing) -> web.StreamResponse:
     answer, headers, _ = outgoing
     response = web.StreamResponse(status=answer.status, headers=headers)
-    await response.prepare(request)
+    with contextlib.suppress(ConnectionError):  # `write` will say so again, to whoever has to clean up.
+        await response.prepare(request)
 
     async def write(data: bytes) -> None:
         if request.transport is None or request.transport.is_closing():
@@ -165,14 +169,16 @@ async def _read_body(request: web.BaseRequest, limit: int, announced: bool) -> b
     if announced and request.transport is not None:
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     body = bytearray()
+    began = asyncio.get_running_loop().time()
     try:
-        async with asyncio.timeout(READ_TIMEOUT):
+        async with asyncio.timeout(READ_TIMEOUT) as timer:
             while chunk := await request.content.readany():
                 body += chunk
                 if len(body) > limit:
                     raise too_large(limit, len(body))
+                timer.reschedule(began + READ_TIMEOUT + len(body) / SLOWEST)
     except TimeoutError:
-        raise HttpError(408, f"the body of the request did not come within {READ_TIMEOUT:g} seconds") from None
+        raise HttpError(408, "the body of the request came too slowly") from None
     except web.RequestPayloadError as error:
         raise HttpError(400, f"the body of the request is malformed: {error}") from None
     return bytes(body)
