@@ -152,7 +152,7 @@ async def test_who_changed_something_can_wait_until_the_catalog_was_told(monkeyp
     local = an_agent(catalog)
     await local.told()  # It has not begun; there is nothing to wait for.
     local.start()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await local.told()
         assert catalog.taken == ["-old", "a", "b", "c+c1", "n1"]
         catalog.refused = {"e": "not now", "a": "not now"}
@@ -177,6 +177,6 @@ async def test_who_changed_something_can_wait_until_the_catalog_was_told(monkeyp
     waiting = asyncio.ensure_future(local.told())
     local.put_service(NodeService(id="g", service="g"))
     await local.stop()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await waiting
         await local.told()

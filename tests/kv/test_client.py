@@ -126,7 +126,7 @@ async def test_who_may_no_longer_look_at_its_lock_has_lost_it(
     for call in ("get", "list", "renew_session", "destroy_session"):
         monkeypatch.setattr(api, call, refused)
     await api.server.call("KVS.Apply", op="delete-tree", dir_ent=DirEntry(key="l"))  # Wakes whoever watches.
-    await asyncio.wait_for(lock.lost.wait(), 10)
+    await asyncio.wait_for(lock.lost.wait(), 60)
     assert not lock.held
     monkeypatch.undo()
     await lock.release()
