@@ -11,6 +11,7 @@ from pathlib import Path
 
 from agent.config.settings import UnixSockets
 from agent.http.front import Doors
+from rpc.addresses import EVERYWHERE, everywhere, host_of
 from rpc.tls import TlsProtocol
 
 BACKLOG = 1024
@@ -27,8 +28,7 @@ class SecureDoor(TlsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count it; too many are told so after the handshake, far too many are not."""
-        peer = transport.get_extra_info("peername")
-        self._client = str(peer[0]) if isinstance(peer, tuple) else ""
+        self._client = host_of(transport.get_extra_info("peername"))
         self._clients.came(self._client)
         super().connection_made(transport)
         if self._clients.flooded(self._client):
@@ -70,6 +70,9 @@ class Listening:
         if address.startswith(UNIX):
             bound = self._bind(Path(address[len(UNIX) :]))
             self._servers.append(await loop.create_unix_server(doors, sock=bound, backlog=BACKLOG))
+        elif address == EVERYWHERE:
+            bound = everywhere(socket.SOCK_STREAM, port)
+            self._servers.append(await loop.create_server(doors, sock=bound, backlog=BACKLOG))
         else:
             self._servers.append(await loop.create_server(doors, address, port, backlog=BACKLOG))
 
