@@ -29,6 +29,7 @@ from agent.config.settings import Config, ConfigError
 from agent.coordinates import report_places
 from agent.definitions import DefinitionError
 from agent.dns.server import DnsServer
+from agent.early_ports import Ports
 from agent.events import Events
 from agent.http.server import HttpServer
 from agent.joining import Plan, join_pool
@@ -72,8 +73,9 @@ class StartError(Exception):
 class Agent:
     """One agent. `start`, then `run` until told to stop."""
 
-    def __init__(self, config: Config, argv: list[str] | None = None) -> None:
+    def __init__(self, config: Config, argv: list[str] | None = None, early: Ports | None = None) -> None:
         self.config = config
+        self._early = early
         self.argv = argv or []
         self._files_read = reloading.signature(self.reload_files()) if config.auto_reload_config else frozenset()
         self.node_id = ""
@@ -114,11 +116,14 @@ class Agent:
             check_tls_for_checks(self.config)
             self.delegate = self._make_delegate()
             if self.config.auto_encrypt.tls:
-                self._certificate = AgentCertificate(self.config, self.delegate.dialer, self.encryption.take)
+                self._certificate = AgentCertificate(
+                    self.config, self.delegate.dialer, self.encryption.take, lambda: self.tokens.agent
+                )
                 await self._certificate.obtain()
             await self._start_delegate()
             self._build()
             await self.telemetry.start()
+            self._load_registrations()
             # Who is answered by the ports may go on to stop us.
             self._heed(signal.SIGTERM, signal.SIGINT)
             await self._open_ports()
@@ -131,12 +136,6 @@ class Agent:
         except (CorruptLog, RaftError, KeyringError, OSError) as error:
             await self.stop()
             raise StartError(f"failed to start: {go_text(error)}") from None
-        try:
-            self.registrations.load()
-        except (DefinitionError, JsonError) as error:
-            await self.stop()
-            raise StartError(f"failed to register a service or check: {error}") from None
-        self.local.start()
         self.watches.reload(self.config.watches)
         if self.config.auto_reload_config:
             self._spawn(reloading.reload_on_changes(self.reload_files, self._files_read, self._reload_logged))
@@ -161,6 +160,14 @@ class Agent:
             )
         if self.config.config_entries and self.delegate.is_server:
             self._spawn(self._bootstrap_entries())
+
+    def _load_registrations(self) -> None:
+        """Take up what the agent had and what its files define, before anybody registers more. Raises StartError."""
+        try:
+            self.registrations.load()
+        except (DefinitionError, JsonError) as error:
+            raise StartError(f"failed to register a service or check: {error}") from None
+        self.local.start()
 
     def _prepare_data_dir(self) -> None:
         """Lock the data directory, and see that it is this node's. Raises StartError."""
@@ -303,7 +310,8 @@ class Agent:
         self.registrations = Registrations(config, self.local, self.node_id, with_own)
         self.checks = self.registrations.checks
         self.leafs = LeafCertificates(self.delegate, config.datacenter)
-        self.cache = Cache(with_default.call, time.monotonic, config.cache_limit)
+        rights_last = config.acl.token_ttl if config.acl.enabled else None
+        self.cache = Cache(with_default.call, time.monotonic, config.cache_limit, rights_last)
         if config.central_config:
             self.central = CentralDefaults(self.delegate, self.local, config.datacenter)
         default_allow = settings.default_policy == "allow"
@@ -316,7 +324,7 @@ class Agent:
         self.events.internal[remote_exec.EVENT] = lambda event: self._spawn(commands.handle(event.payload))
         count_joined(len(self.delegate.members()))
         self.delegate.on_gossip(self._on_gossip)
-        self.http = HttpServer(self)
+        self.http = HttpServer(self, self._early)
         tokens.on_change.append(self._tokens_changed)
         self.watches = Watches(self.http.ask)
         self.telemetry = TelemetryDriver(config.telemetry, lambda metrics: agent_gauges(self, metrics))
@@ -534,11 +542,14 @@ def _port_text(error: OSError, what: str, where: str) -> str:
     return f"failed to start {what}: listen on {where}: {error.strerror if own else system_text(error)}"
 
 
-async def run_agent(config: Config, warnings: list[str], argv: list[str]) -> int:
-    """Start an agent, serve, stop; returns the exit code. Prints one line and returns 1 when it cannot start."""
+async def run_agent(config: Config, warnings: list[str], argv: list[str], early: Ports | None = None) -> int:
+    """Start an agent, serve, stop; returns the exit code. Prints one line and returns 1 when it cannot start.
+
+    `early` are HTTP ports that are open already.
+    """
     random.seed()
     raise_open_files()
-    agent = Agent(config, argv)
+    agent = Agent(config, argv, early)
     for warning in warnings:
         log.warning("%s", warning)
     try:

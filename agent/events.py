@@ -59,6 +59,8 @@ def decode(gossiped: Gossiped) -> Event | None:
     try:
         body = msgpack.unpackb(gossiped.payload, raw=False, unicode_errors="surrogateescape")
         payload = body.get("p") or b""
+        if str(body["n"]) != gossiped.name.removeprefix(PREFIX):
+            return None  # Whoever fired it may do so under the name that gossip carries, not under another.
         return Event(
             id=str(uuid.UUID(str(body["ID"]))),
             name=str(body["n"]),

@@ -7,11 +7,13 @@ import msgspec
 from agent.http.acl_routes import acl_route, read_options, shown
 from agent.http.described import READ, WRITE, Operation, Param
 from agent.http.routing import ApiRequest, ApiResponse, HttpError
+from model.codec import Wire
 from model.errors import ACL_NOT_FOUND, PERMISSION_DENIED, RpcError
 from model.gojson import JsonError, from_json, json_kind, parse_json, to_json
 from model.structs.acl import (
     ACLAuthorizationRequest,
     ACLAuthorizationResponse,
+    ACLInitialTokenBootstrapRequest,
     ACLPolicy,
     ACLPolicyDeleteRequest,
     ACLPolicyGetRequest,
@@ -41,11 +43,25 @@ EXPANDED = Param("expanded", "Show the policies and roles themselves, too.", "fl
 _NOT_ALLOWED = ("Invalid ACL resource requested", "Invalid access level for")
 
 
-@acl_route("PUT", "/v1/acl/bootstrap", Operation(answer=ACLToken, statuses={403: "It was done before."}))
+class BootstrapBody(Wire, frozen=True):
+    """What the first token is made of."""
+
+    bootstrap_secret: str = ""
+
+
+@acl_route(
+    "PUT",
+    "/v1/acl/bootstrap",
+    Operation(body=BootstrapBody, answer=ACLToken, statuses={403: "It was done before."}),
+)
 async def bootstrap(request: ApiRequest) -> Any:
-    """Make the first management token."""
+    """Make the first management token, with the given secret (a UUID) if there is one."""
+    body = await request.body(BootstrapBody, may_be_empty=True, unknown="ignore")
+    args = ACLInitialTokenBootstrapRequest(
+        bootstrap_secret=body.bootstrap_secret, datacenter=request.agent.config.datacenter
+    )
     try:
-        return await request.call("ACL.BootstrapTokens", DCSpecificRequest(datacenter=request.agent.config.datacenter))
+        return await request.call("ACL.BootstrapTokens", args)
     except RpcError as error:
         if error.has(BOOTSTRAP_NOT_ALLOWED):
             raise HttpError(403, f"{PERMISSION_DENIED}: {error.text}") from None

@@ -91,6 +91,7 @@ async def leaf(request: ApiRequest) -> ApiResponse:
         if left <= 0:
             break
         await asyncio.sleep(min(left, 0.25, agent.leafs.seconds_until_renewal(certificate) + 0.05))
+        await request.require("service", "write", service)  # It may have been taken away meanwhile.
         certificate = await agent.leafs.get(service, token=request.token)
     headers = {"X-Consul-Index": str(certificate.modify_index), "X-Cache": "HIT" if hit else "MISS"}
     return ApiResponse(encode_json(certificate, request.pretty), 200, JSON, headers)
@@ -168,6 +169,7 @@ async def proxy_state(request: ApiRequest) -> ApiResponse:
     request.query_options()  # Refuses what does not go together.
     await _may_have_proxy_state(request)
     state = await request.agent.proxies.get(request.rest, request.param("hash"), request.hold(60.0))
+    await _may_have_proxy_state(request)  # It may have been taken away meanwhile.
     if state is None:
         known = request.rest in request.agent.local.services
         if known and request.agent.local.services[request.rest].kind == "connect-proxy":

@@ -211,6 +211,8 @@ class ApiRequest:
         if not self.wants_cached and not always:
             return await self._call(method, args)
         config, args = self.agent.config, self._bearing(args)
+        if not always:  # A token that is gone is refused, whatever is kept. What is always kept is for everybody.
+            await self.authorizer()
         if fresh:
             answer = await self.agent.cache.fresh(method, args, config.default_query_time, config.max_query_time)
         else:

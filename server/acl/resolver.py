@@ -23,6 +23,9 @@ MANAGEMENT_SECRET = "server-management-token"
 """Where the state's markers hold the secret with which servers make calls of their own."""
 MANAGEMENT = parse_rules(MANAGEMENT_RULES)
 
+_SEEN_BY_ROWS = ("keyring", "operator", "mesh", "peering")
+"""The rights to the whole cluster that can decide about rows; that to tokens themselves is always asked for."""
+
 _parse = lru_cache(_PARSED)(parse_rules)
 
 
@@ -46,7 +49,8 @@ class TokenAuthorizer:
         self.accessor = accessor
         self._allow = default_allow
         self._decisions = Decisions(rules)
-        self.allows_all = all(self.allowed_every(kind, "write") for kind in NAMED)
+        named = all(self.allowed_every(kind, "write") for kind in (*NAMED, "intention"))
+        self.allows_all = named and all(self.allowed(kind, "write") for kind in _SEEN_BY_ROWS)
 
     @property
     def intention_default(self) -> bool:

@@ -11,7 +11,7 @@ class Authorizer(Protocol):
 
     @property
     def allows_all(self) -> bool:
-        """Whether every question is answered with yes, so that nobody needs to ask about each row."""
+        """Whether every question but those about "acl" is answered with yes, so that nobody has to ask for each row."""
 
     @property
     def intention_default(self) -> bool:

@@ -25,7 +25,7 @@ from model.tables import Watch
 from server.endpoints.authorizer import Authorizer, authorizer
 from server.endpoints.context import Context, local, propose, read, write
 from server.endpoints.gateways import behind_gateway, connect_instances
-from server.endpoints.registration import changes_node, prepare_registration
+from server.endpoints.registration import changes_node, prepare_registration, require_known_check
 from server.endpoints.selection import (
     filtered,
     has_meta,
@@ -55,6 +55,7 @@ async def register(context: Context, args: RegisterRequest) -> Empty:
         if known is not None:  # Under this ID there may be a service of another name.
             authz.require("service", "write", known.service.service)
     for check in request.checks or ():
+        require_known_check(context.fsm.store, check.node, check.check_id, authz)
         if check.service_id:
             service = request.service
             if service is None or service.id != check.service_id:

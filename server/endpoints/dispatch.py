@@ -5,6 +5,8 @@ import importlib
 import time
 from typing import Any
 
+import msgspec
+
 from model.codec import Wire
 from model.errors import NO_LEADER, NO_PATH_TO_DATACENTER, RpcError
 from model.metrics import METRICS
@@ -63,7 +65,9 @@ async def dispatch(context: Context, method: str, args: Wire, *, may_forward: bo
         raise RpcError(CONNECT_DISABLED)
     if context.acl.elsewhere is not None:
         if _is_for_primary(context, method, args):
-            return await _in_datacenter(context, context.acl.settings.primary_datacenter, method, args)
+            primary = context.acl.settings.primary_datacenter
+            args = msgspec.structs.replace(args, datacenter=primary)
+            return await _in_datacenter(context, primary, method, args)
         await context.acl.prepare(getattr(args, "token", ""))
     function = READS.get(method)
     if function is not None:

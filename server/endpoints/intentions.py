@@ -152,7 +152,7 @@ async def apply(context: Context, args: IntentionRequest) -> str:
         raise RpcError("missing intention")
     if intention.destination_name:
         _require_write(context, args.token, intention.destination_name)
-    elif args.op in ("update", "delete") and intention.id:
+    if args.op in ("update", "delete") and intention.id:  # Whatever name comes with it, the ID says which one it is.
         known, _ = _find(context, intention.id, "modify" if args.op == "update" else "delete")
         _require_write(context, args.token, known.name)
     if args.op == "create":

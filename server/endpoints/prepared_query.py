@@ -125,13 +125,16 @@ def _meta_problem(key: str, value: str) -> str:
 
 
 def _shown(query: PreparedQuery, authz: Authorizer) -> PreparedQuery:
-    if query.token and not authz.allows_all:
+    if query.token and not authz.allowed("acl", "write"):
         return msgspec.structs.replace(query, token=REDACTED)
     return query
 
 
 def _may_read(query: PreparedQuery, authz: Authorizer) -> bool:
-    return authz.allows_all or (bool(query.name or query.template.type) and authz.allowed("query", "read", query.name))
+    """Whether a token may see a query; those without a name are for who manages tokens, or knows their IDs."""
+    if authz.allowed("acl", "write"):
+        return True
+    return bool(query.name or query.template.type) and authz.allowed("query", "read", query.name)
 
 
 @read("PreparedQuery.Get")

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from model.acl.topics import WHO_MAY, who_may
 from model.errors import NO_LEADER, RpcError
 from model.metrics import METRICS
 from model.structs.base import Meta, Query
@@ -90,8 +91,10 @@ async def _blocking(context: Context, function: ReadFunction, args: Query) -> An
             return reply  # It looked at nothing that one could wait for: such reads never block.
         if context.fsm.store is not store:
             return reply  # A restore replaced the state: the client must begin anew from a lower index.
+        # Who loses rights while waiting is not to get what was seen before.
+        watch.note(WHO_MAY, who_may(args.token))
         if not await watch.wait(store.watches, max(0.0, deadline - loop.time())):
-            return reply
+            return reply if context.acl.lasts(args.token) else function(context, args, None)
 
 
 def _with_meta(context: Context, args: Query, reply: Meta) -> Meta:

@@ -172,7 +172,7 @@ def test_key_lengths_that_are_no_numbers(agent: Agent, bits: Any) -> None:
 
 
 def test_the_list_of_events_is_no_read_of_the_cluster(agent: Agent) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", agent.ports["http"], timeout=15)
+    connection = http.client.HTTPConnection("127.0.0.1", agent.ports["http"], timeout=60)
     try:
         connection.request("GET", "/v1/event/list?name=none")
         headers = connection.getresponse().headers
