@@ -17,11 +17,13 @@ from typing import Any
 import msgspec
 
 from agent import lifecycle, reloading, remote_exec
+from agent.access import Access, acl_settings
 from agent.auto_encrypt import AgentCertificate, Encryption, follow_roots
 from agent.cache import Cache
 from agent.central import CentralDefaults
 from agent.checks.runner import CheckRunner
 from agent.client import Client, ClientConfig
+from agent.config.access import check_policies
 from agent.config.load import watched_files
 from agent.config.settings import Config, ConfigError
 from agent.coordinates import report_places
@@ -40,6 +42,7 @@ from agent.registrations import Registrations
 from agent.remote_exec import RemoteExec
 from agent.telemetry import TelemetryDriver
 from agent.tls import check_tls_for_checks, https_context, rpc_rules
+from agent.tokens import AgentTokens, Bearing
 from agent.translating import TranslatingCaller
 from agent.version import CONSUL_VERSION
 from agent.watches import Watches
@@ -54,9 +57,11 @@ from model.structs.config_rpc import ConfigEntryQuery, ConfigEntryRequest, kind_
 from model.weak_decode import WeakError
 from rpc.caller import Caller
 from rpc.security import Rules, Security
+from server.acl.remote import RemoteTokens
 from server.endpoints.context import Limits
 from server.raft.errors import CorruptLog, RaftError
-from server.server import Server, ServerConfig, SnapshotTiming
+from server.server import Server
+from server.server_config import ServerConfig, SnapshotTiming
 
 log = logging.getLogger("lictor.agent")
 
@@ -78,9 +83,12 @@ class Agent:
         self._lock: int | None = None
         self._stop = asyncio.Event()
         self._leave_on_stop = False
+        self._joined_in_vain = False
         self._tasks: set[asyncio.Task[None]] = set()
         self.started_at = time.time()
         self.delegate: Server | Client
+        self.tokens: AgentTokens
+        self.access: Access
         self.local: LocalState
         self.registrations: Registrations
         self.checks: CheckRunner
@@ -102,11 +110,15 @@ class Agent:
         """Open everything. Raises StartError."""
         try:
             self._prepare_data_dir()
+            check_policies(self.config.acl)
+            self.tokens = AgentTokens(self.config.acl, self._data)
             self.security.rules = rpc_rules(self.config)
             check_tls_for_checks(self.config)
             self.delegate = self._make_delegate()
             if self.config.auto_encrypt.tls:
-                self._certificate = AgentCertificate(self.config, self.delegate.dialer, self.encryption.take)
+                self._certificate = AgentCertificate(
+                    self.config, self.delegate.dialer, self.encryption.take, lambda: self.tokens.agent
+                )
                 await self._certificate.obtain()
             await self._start_delegate()
             self._build()
@@ -131,7 +143,7 @@ class Agent:
             self._spawn(self._note_alive(self._data))
         self._spawn(self.registrations.reap())
         if self._certificate is not None:
-            self._spawn(self._certificate.keep(self.delegate, self.leafs))
+            self._spawn(self._certificate.keep(Bearing(self.delegate, lambda: self.tokens.agent), self.leafs))
         if self.config.auto_encrypt.allow_tls:
             self._spawn(follow_roots(self.leafs, self.encryption.take))
         self._join()
@@ -139,7 +151,7 @@ class Agent:
             delegate = self.delegate
             self._spawn(
                 report_places(
-                    delegate,
+                    Bearing(delegate, lambda: self.tokens.agent),
                     self.config.datacenter,
                     self.config.node_name,
                     lambda: delegate.place,
@@ -177,7 +189,7 @@ class Agent:
         if self.config.server and problem:
             raise StartError(problem)
         path = self._data / "node-id"
-        held = path.read_text().strip().lower() if path.exists() else ""
+        held = path.read_text("utf-8", "replace").strip().lower() if path.exists() else ""
         if held and wanted and held != wanted:
             raise StartError(f"data_dir {self._data} belongs to node {held}, not to {wanted}")
         if held:
@@ -224,6 +236,7 @@ class Agent:
                     autopilot=config.autopilot,
                     extra_tags=self._port_tags(),
                     security=self.security,
+                    acl=acl_settings(config.acl, config.primary_datacenter, self._data),
                 )
             )
         return Client(
@@ -255,6 +268,8 @@ class Agent:
             tags["grpc_tls_port"] = str(ports.grpc_tls)
         if self.security.rules.accept is not None:
             tags["use_tls"] = "1"
+        if self.config.acl.enabled:
+            tags["acls"] = "1"
         return tags
 
     async def _start_delegate(self) -> None:
@@ -276,26 +291,50 @@ class Agent:
         )
 
     def _build(self) -> None:
-        config = self.config
-        self.local = LocalState(self.delegate, self._node(), config.server, self._data, config.check_update_interval)
-        self.registrations = Registrations(config, self.local, self.node_id, self.delegate)
+        config, tokens = self.config, self.tokens
+        with_default, with_own = (
+            Bearing(self.delegate, lambda: tokens.default),
+            Bearing(self.delegate, lambda: tokens.agent),
+        )
+        settings, delegate = acl_settings(config.acl, config.primary_datacenter), self.delegate
+        resolver = delegate.acl if isinstance(delegate, Server) else None
+        if resolver is not None:
+            resolver.replication_secret = lambda: tokens.replication
+        remote = RemoteTokens(
+            settings, config.datacenter, config.datacenter, lambda args: delegate.call("ACL.TokenRead", args)
+        )
+        self.access = Access(settings, config.node_name, tokens, resolver, remote)
+        self.local = LocalState(
+            self.delegate, self._node(), config.server, self._data, config.check_update_interval, tokens
+        )
+        self.registrations = Registrations(config, self.local, self.node_id, with_own)
         self.checks = self.registrations.checks
         self.leafs = LeafCertificates(self.delegate, config.datacenter)
-        self.cache = Cache(self.delegate.call, time.monotonic, config.cache_limit)
+        rights_last = config.acl.token_ttl if config.acl.enabled else None
+        self.cache = Cache(with_default.call, time.monotonic, config.cache_limit, rights_last)
         if config.central_config:
             self.central = CentralDefaults(self.delegate, self.local, config.datacenter)
-        self.proxies = ProxyStates(self.delegate, self.local, self.leafs, config.datacenter)
+        default_allow = settings.default_policy == "allow"
+        self.proxies = ProxyStates(self.delegate, self.local, self.leafs, config.datacenter, default_allow)
         self.events = Events(
             config.node_name,
             lambda: [(one.id, list(one.tags or ())) for one in self.local.services.values()],
         )
-        commands = RemoteExec(self.delegate.call, config.node_name, config.datacenter, not config.disable_remote_exec)
+        commands = RemoteExec(with_own.call, config.node_name, config.datacenter, not config.disable_remote_exec)
         self.events.internal[remote_exec.EVENT] = lambda event: self._spawn(commands.handle(event.payload))
         count_joined(len(self.delegate.members()))
         self.delegate.on_gossip(self._on_gossip)
         self.http = HttpServer(self, self._early)
+        tokens.on_change.append(self._tokens_changed)
         self.watches = Watches(self.http.ask)
         self.telemetry = TelemetryDriver(config.telemetry, lambda metrics: agent_gauges(self, metrics))
+
+    def _tokens_changed(self) -> None:
+        """What was answered for other tokens is of no use any more, and what they blocked may be allowed now."""
+        self.cache.close()
+        if self.http.kept is not None:
+            self.http.kept.clear()
+        self.local.compare_again()
 
     async def _open_ports(self) -> None:
         config = self.config
@@ -323,9 +362,9 @@ class Agent:
 
     async def _start_dns(self) -> None:
         config = self.config
-        caller: Caller = self.delegate
+        caller: Caller = Bearing(self.delegate, lambda: self.tokens.default)
         if config.translate_wan_addrs:
-            caller = TranslatingCaller(self.delegate, config.datacenter)
+            caller = TranslatingCaller(caller, config.datacenter)
         self.dns = DnsServer(caller, config, self.cache)
         try:
             await self.dns.start()
@@ -345,6 +384,8 @@ class Agent:
         code = 0
         if failed is not None and failed.done():
             log.critical("stopping because consensus failed: %s", failed.result())
+            code = 1
+        elif self._joined_in_vain:
             code = 1
         elif self._leave_on_stop:
             log.info("Gracefully shutting down agent...")
@@ -434,21 +475,25 @@ class Agent:
 
     async def _join_as_planned(self, plan: Plan, is_wide: bool) -> None:
         if not await join_pool(plan, self.delegate.join_wide if is_wide else self.delegate.join):
+            self._joined_in_vain = True
             self._stop.set()
 
     async def _bootstrap_entries(self) -> None:
         """Write the configuration entries of the files that the cluster does not have yet."""
         from agent.http.config_entries import parse_entry
 
-        while isinstance(self.delegate, Server) and not self.delegate.raft.ready_for_reads:
+        server = self.delegate
+        assert isinstance(server, Server)
+        while not server.raft.ready_for_reads or (server.acl.enabled and not server.management_secret):
             await asyncio.sleep(0.2)
         for raw in self.config.config_entries:
             try:
                 entry = parse_entry(raw)
                 name = getattr(entry, "name", "") or ("global" if kind_of(entry) == "proxy-defaults" else "mesh")
-                query = ConfigEntryQuery(kind=kind_of(entry), name=name)
-                if (await self.delegate.call("ConfigEntry.Get", query)).entry is None:
-                    await self.delegate.call("ConfigEntry.Apply", ConfigEntryRequest(op="upsert", entry=entry))
+                secret = server.management_secret
+                query = ConfigEntryQuery(kind=kind_of(entry), name=name, token=secret)
+                if (await server.call("ConfigEntry.Get", query)).entry is None:
+                    await server.call("ConfigEntry.Apply", ConfigEntryRequest(op="upsert", entry=entry, token=secret))
             except (WeakError, RpcError) as error:
                 log.error("cannot write a configuration entry from the files: %s", error)
 
@@ -479,6 +524,8 @@ class Agent:
         self.apply_limits(config, https)
         self.cache.limit = config.cache_limit
         self.telemetry.reload(config.telemetry)
+        if config.acl.tokens != before.acl.tokens:
+            self.tokens.configure(config.acl)
         self.watches.reload(config.watches)
         if isinstance(self.delegate, Server):
             self.delegate.take_snapshots(SnapshotTiming(*msgspec.structs.astuple(config.raft)))

@@ -58,10 +58,18 @@ def addresses_of(config: Config) -> list[str]:
 
 
 class AgentCertificate:
-    """The certificate of a client agent; `take` is called with every new one."""
+    """The certificate of a client agent; `take` is called with every new one, `token` gives the agent's token."""
 
-    def __init__(self, config: Config, dialer: Dialer, take: Take, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        config: Config,
+        dialer: Dialer,
+        take: Take,
+        token: Callable[[], str] = lambda: "",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._config = config
+        self._token = token
         self._dialer = dialer
         self._take = take
         self._clock = clock
@@ -87,7 +95,7 @@ class AgentCertificate:
         while True:
             for address in addresses_of(self._config):
                 key, request = self._request(FIRST_DOMAIN)
-                args = CASignRequest(csr=request, datacenter=self._config.datacenter)
+                args = CASignRequest(csr=request, datacenter=self._config.datacenter, token=self._token())
                 try:
                     reply = await call_insecure(self._dialer, address, context, "AutoEncrypt.Sign", args, CALL_TIMEOUT)
                 except (RpcError, OSError) as error:

@@ -3,6 +3,9 @@
 An answer is kept under its method and arguments. There are two kinds: a *plain* one is what was heard once, and callers
 say how old it may be; a *fresh* one is kept up by a blocking read in the background for as long as somebody asks for
 it, so its age is the time since contact with the servers was lost.
+
+The token is one of the arguments, so what one may see is not for another. Rights that change do not change an answer's
+index; so where access control is on, the servers are asked again after `rights_last` seconds at the latest.
 """
 
 import asyncio
@@ -16,7 +19,8 @@ import msgspec
 from agent.config.settings import RateLimit
 from agent.token_bucket import TokenBucket
 from model.codec import pack
-from model.errors import RpcError
+from model.durations import SECOND
+from model.errors import ACL_NOT_FOUND, PERMISSION_DENIED, RpcError
 from model.metrics import METRICS
 from model.structs.base import Query
 
@@ -69,6 +73,8 @@ class _Entry:
         self.lost: float | None = None
         """Since when the servers cannot be reached; None while they can."""
         self.task: asyncio.Task[None] | None = None
+        self.refused: RpcError | None = None
+        """Why it is kept up no more: whoever asks may not see it any longer."""
         self.changed = asyncio.Event()
 
     @property
@@ -80,16 +86,31 @@ class _Entry:
         self.changed.set()
         self.changed = asyncio.Event()
 
+    def refuse(self, error: RpcError) -> None:
+        self.refused = error
+        self.changed.set()
+
     def close(self) -> None:
         if self.task is not None:
             self.task.cancel()
 
 
 class Cache:
-    """Answers by what was asked. `call(method, args)` asks the servers; `clock` gives seconds."""
+    """Answers by what was asked. `call(method, args)` asks the servers; `clock` gives seconds.
 
-    def __init__(self, call: Call, clock: Callable[[], float], limit: RateLimit = RateLimit(burst=2)) -> None:
+    `rights_last`: for how many seconds an answer may be given without asking whether that is still allowed; None: for
+    any time, as access control is off.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        clock: Callable[[], float],
+        limit: RateLimit = RateLimit(burst=2),
+        rights_last: float | None = None,
+    ) -> None:
         self._call = call
+        self._rights_last = rights_last
         self.limit = limit
         """How often an entry is kept up; entries that are there keep theirs."""
         self._clock = clock
@@ -112,6 +133,8 @@ class Cache:
         async with self._one_at_a_time(key):
             entry = self._live(key, KEEP_PLAIN)
             limit = 0.0 if wanted.must_revalidate else wanted.max_age
+            if self._rights_last is not None:
+                limit = self._rights_last if limit is None else min(limit, self._rights_last)
             if entry is not None:
                 age = self._clock() - entry.heard
                 if limit is None or age < limit:
@@ -148,8 +171,10 @@ class Cache:
             seconds = args.max_query_time / 1e9 if args.max_query_time > 0 else default_wait
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(seconds, max_wait)):
-                    while entry.index == args.min_query_index:
+                    while entry.index == args.min_query_index and entry.refused is None:
                         await entry.changed.wait()
+            if entry.refused is not None:
+                raise RpcError(entry.refused.text)
             entry.used = self._clock()
         elif args.min_query_index:
             hit = False
@@ -193,16 +218,23 @@ class Cache:
         retry = RETRY
         limit = self.limit
         bucket = TokenBucket(limit.rate, limit.burst, self._clock()) if limit.rate > 0 else None
+        block = BLOCK
+        if self._rights_last is not None:
+            block = min(BLOCK, max(round(self._rights_last * SECOND), SECOND))
         while self._clock() - entry.used <= KEEP_FRESH:
             if bucket is not None:
                 await asyncio.sleep(bucket.wait(self._clock()))
-            asked = msgspec.structs.replace(entry.args, min_query_index=entry.index, max_query_time=BLOCK)
+            asked = msgspec.structs.replace(entry.args, min_query_index=entry.index, max_query_time=block)
             began = self._clock()
             try:
                 reply = await self._call(entry.method, asked)
                 _FETCHED.add()
             except (RpcError, OSError) as error:
                 _NOT_FETCHED.add()
+                if isinstance(error, RpcError) and (error.has(ACL_NOT_FOUND) or error.has(PERMISSION_DENIED)):
+                    self._entries.pop(key, None)  # Whoever asks next is told so, as is who waits.
+                    entry.refuse(error)
+                    return
                 if entry.lost is None:
                     entry.lost = self._clock()
                 log.debug("cannot keep %s up: %s", entry.method, error)
@@ -212,9 +244,8 @@ class Cache:
             retry = RETRY
             same = getattr(reply, "index", 0) == entry.index
             entry.lost = None
-            if not same:
-                entry.hear(reply, self._clock())
-            elif self._clock() - began < RETRY:
+            entry.hear(reply, self._clock())  # With the same index, too: other rights may show other rows.
+            if same and self._clock() - began < RETRY:
                 await asyncio.sleep(RETRY)  # It did not block, so asking again at once would never end.
         if self._entries.get(key) is entry:
             del self._entries[key]

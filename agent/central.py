@@ -55,6 +55,7 @@ class CentralDefaults:
                 name=defaults_name(registered),
                 upstream_ids=[ServiceID(id=name) for name in upstreams_of(registered)] or None,
                 datacenter=self._datacenter,
+                token=self._local.service_token(registered.id),
                 min_query_index=index,
                 max_query_time=WAIT,
             )

@@ -1,12 +1,12 @@
-"""What an agent says of itself, and its figures."""
+"""What an agent says of itself: who it is, its configuration, and figures."""
 
 import asyncio
 import os
 import platform
 from typing import TYPE_CHECKING, Any
 
+from agent.debug_config import debug_config
 from agent.logs import internal_errors
-from agent.shown_config import shown_config
 from agent.version import CONSUL_VERSION
 from gossip.core import Member
 from model.gojson import to_json
@@ -48,7 +48,7 @@ def describe(agent: "Agent") -> dict[str, Any]:
             "Version": CONSUL_VERSION,
             "BuildDate": "1970-01-01T00:00:01Z",
         },
-        "DebugConfig": shown_config(config, agent.node_id),
+        "DebugConfig": debug_config(agent),
         "Coord": to_json(place) if (place := agent.delegate.place) is not None else None,
         "Member": shown_member(member) if member is not None else {},
         "Stats": stats(agent),

@@ -25,6 +25,7 @@ class OwnCheck(NamedTuple):
     check_id: str
     name: str
     service_id: str
+    token: str = ""
 
 
 def service(raw: dict[str, Any]) -> ServiceDefinition:
@@ -39,7 +40,7 @@ def check(raw: dict[str, Any]) -> OwnCheck:
     found = from_json(CheckType, plain, style="agent")
     name = str(fields.get("Name") or "")
     check_id = str(fields.get("ID") or found.check_id or name)
-    return OwnCheck(found, check_id, name, str(fields.get("ServiceID") or ""))
+    return OwnCheck(found, check_id, name, str(fields.get("ServiceID") or ""), str(fields.get("Token") or ""))
 
 
 def api_form(raw: dict[str, Any]) -> dict[str, Any]:

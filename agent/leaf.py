@@ -48,24 +48,28 @@ class LeafCertificates:
             return None
         return certificate
 
-    async def get(self, service: str, roots: IndexedCARoots | None = None) -> IssuedCert:
-        """A certificate with its key; a new one when the old is old or the root has changed. Raises RpcError."""
+    async def get(self, service: str, roots: IndexedCARoots | None = None, token: str = "") -> IssuedCert:
+        """A certificate with its key; a new one when the old is old or the root has changed. Raises RpcError.
+
+        Whether the bearer of `token` may have it is asked of the servers only when a new one is made.
+        """
         roots = roots or await self.roots()
         lock = self._locks.setdefault(service, asyncio.Lock())
         try:
             async with lock:
-                return self._usable(service, roots.active_root_id) or await self._make(service, roots)
+                return self._usable(service, roots.active_root_id) or await self._make(service, roots, token)
         finally:
             if service not in self._held and not lock.locked():
                 self._locks.pop(service, None)
 
-    async def _make(self, service: str, roots: IndexedCARoots) -> IssuedCert:
+    async def _make(self, service: str, roots: IndexedCARoots, token: str) -> IssuedCert:
         if not roots.trust_domain:
             raise RpcError("cluster has no CA bootstrapped yet")
         key = certificates.generate_key()
         identity = ServiceIdentity(roots.trust_domain, "default", self._datacenter, service)
         request = certificates.make_request(key, identity)
-        issued = await self._caller.call("ConnectCA.Sign", CASignRequest(csr=request, datacenter=self._datacenter))
+        args = CASignRequest(csr=request, datacenter=self._datacenter, token=token)
+        issued = await self._caller.call("ConnectCA.Sign", args)
         assert isinstance(issued, IssuedCert)
         complete = msgspec.structs.replace(issued, private_key_pem=certificates.key_pem(key))
         while len(self._held) >= MAX_HELD and service not in self._held:

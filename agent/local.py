@@ -15,10 +15,12 @@ from typing import Any
 
 import msgspec
 
+from agent.config.settings import AclConfig
 from agent.difference import Changes, difference
 from agent.persisted import Persisted
+from agent.tokens import AgentTokens
 from model.codec import WireError
-from model.errors import NO_LEADER, NO_SERVERS, RpcError
+from model.errors import ACL_NOT_FOUND, NO_LEADER, NO_SERVERS, PERMISSION_DENIED, RpcError
 from model.structs.catalog import CheckType, HealthCheck, Node, NodeService
 from model.structs.catalog_rpc import (
     DeregisterRequest,
@@ -54,6 +56,10 @@ class _Mending:
         except RpcError as error:
             if error.has(NO_LEADER) or error.has(NO_SERVERS):
                 raise
+            if error.has(PERMISSION_DENIED) or error.has(ACL_NOT_FOUND):
+                # To try again at once would not help: a token has to change. The next comparison tries it.
+                log.warning("%s is blocked by ACLs: %s", what, error.text)
+                return False
             log.warning("The catalog refuses %s: %s", what, error.text)
             self._refused = self._refused or error
             return False
@@ -73,7 +79,13 @@ class LocalState:
     """Services and checks by ID. `on_change` is called with "" or a service's ID after every change."""
 
     def __init__(
-        self, caller: Caller, node: Node, is_server: bool, folder: Path | None, output_interval: float = 300.0
+        self,
+        caller: Caller,
+        node: Node,
+        is_server: bool,
+        folder: Path | None,
+        output_interval: float = 300.0,
+        tokens: AgentTokens | None = None,
     ) -> None:
         self._caller = caller
         self.node = node
@@ -89,7 +101,10 @@ class LocalState:
         self._held: set[str] = set()
         self.checks: dict[str, HealthCheck] = {}
         self.definitions: dict[str, CheckType] = {}
-        self.tokens: dict[str, str] = {}
+        self._tokens = tokens or AgentTokens(AclConfig(), None)
+        self._service_tokens: dict[str, str] = {}
+        self._check_tokens: dict[str, str] = {}
+        """The tokens that services and checks were registered with, as far as they were registered with one."""
         self.from_files: set[str] = set()
         """The services that configuration files define."""
         self.checks_from_files: set[str] = set()
@@ -112,18 +127,28 @@ class LocalState:
 
     # Changes
 
-    def put_service(self, service: NodeService, persist: bool = True) -> None:
-        """Add or replace a service."""
+    def service_token(self, service_id: str) -> str:
+        """The token with which a service is registered with the catalog."""
+        return self._service_tokens.get(service_id) or self._tokens.default
+
+    def check_token(self, check_id: str) -> str:
+        """The token with which a check is registered with the catalog."""
+        return self._check_tokens.get(check_id) or self._tokens.default
+
+    def put_service(self, service: NodeService, persist: bool = True, token: str = "") -> None:
+        """Add or replace a service, which the catalog is told of with `token`, or else the agent's default one."""
         if self.services.get(service.id) != service:
             self._changes.service(service.id)
         self.registered[service.id] = self.services[service.id] = service
+        _note(self._service_tokens, service.id, token)
         if persist:
-            self.persisted.write_service(service)
+            self.persisted.write_service(service, token)
         self._touch(service.id)
 
     def remove_service(self, service_id: str) -> None:
         """Remove a service; its checks are removed one by one."""
         del self.services[service_id], self.registered[service_id]
+        self._service_tokens.pop(service_id, None)
         self._let_go(service_id)
         self._changes.no_service(service_id)
         self.persisted.erase("services", service_id)
@@ -159,27 +184,36 @@ class LocalState:
         if not self._held:
             self._nothing_held.set()
 
+    def compare_again(self) -> None:
+        """Compare with the catalog soon: what it refused may be allowed now."""
+        self._compare = True
+        self._to_tell()
+
     def replace_node(self, node: Node) -> None:
         """Show this node in another way from now on."""
         self.node = node
         self._compare = True
         self._touch("")
 
-    def put_check(self, check: HealthCheck, definition: CheckType | None, persist: bool = True) -> None:
-        """Add or replace a check."""
+    def put_check(
+        self, check: HealthCheck, definition: CheckType | None, persist: bool = True, token: str = ""
+    ) -> None:
+        """Add or replace a check; `token` as for a service."""
         if self.checks.get(check.check_id) != check:
             self._changes.check(check.check_id)
         self.checks[check.check_id] = check
         if definition is not None:
             self.definitions[check.check_id] = definition
+        _note(self._check_tokens, check.check_id, token)
         if persist:
-            self.persisted.write_check(check, definition)
+            self.persisted.write_check(check, definition, token)
         self._touch(check.service_id)
 
     def remove_check(self, check_id: str) -> None:
         """Remove a check."""
         check = self.checks.pop(check_id)
         self.definitions.pop(check_id, None)
+        self._check_tokens.pop(check_id, None)
         self._changes.no_check(check_id, check.service_id)
         self._keep_output(check_id)
         self.persisted.erase("checks", check_id)
@@ -338,7 +372,8 @@ class LocalState:
     async def sync(self) -> None:
         """Compare with the catalog once and mend what differs. Raises RpcError."""
         self._changes = Changes()
-        request = NodeSpecificRequest(node=self.node.node, datacenter=self.node.datacenter)
+        own = self._tokens.agent
+        request = NodeSpecificRequest(node=self.node.node, datacenter=self.node.datacenter, token=own)
         listed = await self._caller.call("Catalog.NodeServiceList", request)
         assert isinstance(listed, IndexedNodeServiceList)
         checked = await self._caller.call("Health.NodeChecks", request)
@@ -356,7 +391,7 @@ class LocalState:
         mend = _Mending()
         await self._untell(mend, todo.deregister_services, todo.deregister_checks)
         if todo.node and not todo.register_services and not todo.register_checks:
-            await self._register(None, [], skip=False)
+            await mend.one(f"node={self.node.node}", self._register_node)
         update_node = todo.node
         to_tell: dict[str, list[HealthCheck]] = {}
         for check_id in todo.register_checks:
@@ -382,11 +417,18 @@ class LocalState:
     ) -> None:
         """Register services, each with its checks among `checks`, then other checks; the first tells of the node."""
         calls: list[Coroutine[Any, Any, bool]] = []
+        if update_node and self._tokens.agent:  # Other tokens may not write the node.
+            update_node = not await mend.one(f"node={self.node.node}", self._register_node)
         for service_id in services:
             service = self.services.get(service_id)
             if service is None or self.held(service_id):
                 continue
-            row = partial(self._register_service, service, checks.pop(service_id, []), skip=not update_node)
+            token = self.service_token(service_id)
+            its_checks = checks.pop(service_id, [])
+            own = [check for check in its_checks if self.check_token(check.check_id) == token]
+            if len(own) < len(its_checks):
+                checks[service_id] = [check for check in its_checks if check not in own]
+            row = partial(self._register_service, service, own, skip=not update_node)
             call = mend.one(f"service={service_id}", row)
             if update_node:  # The node first; the others need it.
                 update_node = not await call
@@ -405,14 +447,20 @@ class LocalState:
         await _together(calls)
 
     async def _register_service(self, service: NodeService, checks: list[HealthCheck], skip: bool) -> None:
-        await self._register(service, checks, skip)
+        await self._register(service, checks, skip, self.service_token(service.id))
         log.info("Synced service: service=%s", service.id)
 
     async def _register_check(self, check: HealthCheck, skip: bool) -> None:
-        await self._register(None, [check], skip)
+        await self._register(None, [check], skip, self.check_token(check.check_id))
         log.debug("Synced check: check=%s", check.check_id)
 
-    async def _register(self, service: NodeService | None, checks: list[HealthCheck], skip: bool) -> None:
+    async def _register_node(self) -> None:
+        await self._register(None, [], False, self._tokens.agent)
+        log.info("Synced node info")
+
+    async def _register(
+        self, service: NodeService | None, checks: list[HealthCheck], skip: bool, token: str
+    ) -> None:
         node = self.node
         await self._caller.call(
             "Catalog.Register",
@@ -426,14 +474,26 @@ class LocalState:
                 service=service,
                 checks=checks or None,
                 skip_node_update=skip,
+                token=token,
             ),
         )
 
     async def _deregister(self, service_id: str = "", check_id: str = "") -> None:
         request = DeregisterRequest(
-            datacenter=self.node.datacenter, node=self.node.node, service_id=service_id, check_id=check_id
+            datacenter=self.node.datacenter,
+            node=self.node.node,
+            service_id=service_id,
+            check_id=check_id,
+            token=self._tokens.agent,
         )
         await self._caller.call("Catalog.Deregister", request)
+
+
+def _note(tokens: dict[str, str], identifier: str, token: str) -> None:
+    if token:
+        tokens[identifier] = token
+    else:
+        tokens.pop(identifier, None)
 
 
 async def _together(calls: list[Coroutine[Any, Any, bool]]) -> None:

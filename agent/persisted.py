@@ -122,14 +122,15 @@ class Persisted:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
 
-    def write_service(self, service: NodeService) -> None:
-        """Keep a service. Raises OSError."""
-        body = {"Service": service, "LocallyRegisteredAsSidecar": service.locally_registered_as_sidecar}
+    def write_service(self, service: NodeService, token: str = "") -> None:
+        """Keep a service, and the token that it was registered with. Raises OSError."""
+        sidecar = service.locally_registered_as_sidecar
+        body = {"Service": service, "LocallyRegisteredAsSidecar": sidecar, "Token": token}
         self._write("services", service.id, encode_json(body), durable=True)
 
-    def write_check(self, check: HealthCheck, definition: CheckType | None) -> None:
-        """Keep a check. Raises OSError."""
-        body = {"Check": check, "Definition": definition}
+    def write_check(self, check: HealthCheck, definition: CheckType | None, token: str = "") -> None:
+        """Keep a check, and the token that it was registered with. Raises OSError."""
+        body = {"Check": check, "Definition": definition, "Token": token}
         self._write("checks", check.check_id, encode_json(body), durable=True)
 
     def write_state(self, check_id: str, status: str, output: str, seconds: float) -> None:
@@ -145,8 +146,8 @@ class Persisted:
             self._newest.pop(str(path), None)
             path.unlink(missing_ok=True)
 
-    def services(self) -> list[NodeService]:
-        """The services that were kept."""
+    def services(self) -> list[tuple[NodeService, str]]:
+        """The services that were kept, with their tokens."""
         found = []
         for path, raw in self._files("services"):
             try:
@@ -158,11 +159,12 @@ class Persisted:
                 log.error("cannot load the service in %s: %s", path, error)
                 continue
             sidecar = bool(body.get("LocallyRegisteredAsSidecar"))
-            found.append(msgspec.structs.replace(service, locally_registered_as_sidecar=sidecar))
+            service = msgspec.structs.replace(service, locally_registered_as_sidecar=sidecar)
+            found.append((service, _token(body)))
         return found
 
-    def checks(self) -> list[tuple[HealthCheck, CheckType | None]]:
-        """The checks that were kept, with their definitions; those of maintenance have none."""
+    def checks(self) -> list[tuple[HealthCheck, CheckType | None, str]]:
+        """The checks that were kept, with their definitions (those of maintenance have none) and tokens."""
         found = []
         for path, raw in self._files("checks"):
             try:
@@ -171,7 +173,8 @@ class Persisted:
                 definition = body.get("Definition")
                 if not check.check_id:
                     raise JsonError("it has no CheckID")
-                found.append((check, decode_json(CheckType, msgspec.json.encode(definition)) if definition else None))
+                known = decode_json(CheckType, msgspec.json.encode(definition)) if definition else None
+                found.append((check, known, _token(body)))
             except (JsonError, msgspec.DecodeError) as error:
                 log.error("cannot load the check in %s: %s", path, error)
         return found
@@ -224,7 +227,7 @@ class Persisted:
             self._made.add(kind)
         self._count += 1
         temporary = f"{target}.{self._count}.tmp"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         self._newest.pop(target, None)
         try:
             view = memoryview(data)
@@ -244,6 +247,11 @@ class Persisted:
         os.rename(temporary, target)
         if durable:
             self._written[target] = written
+
+
+def _token(body: dict[str, Any]) -> str:
+    token = body.get("Token", "")
+    return token if isinstance(token, str) else ""
 
 
 def _sync_all(files: list[tuple[int, str, str]]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from agent.leaf import LeafCertificates
 from agent.local import LocalState
+from agent.tokens import Bearing
 from mesh.proxy_state import Endpoint, Leaf, ProxyState, PublicListener, Rule, Upstream, versioned
 from mesh.spiffe import ServiceIdentity, service_sni
 from model.durations import SECOND
@@ -27,9 +28,18 @@ WAIT = 300 * SECOND
 class ProxyWatcher:
     """One proxy's document; runs from the first question until nobody has asked for a while."""
 
-    def __init__(self, proxy_id: str, caller: Caller, local: LocalState, leafs: LeafCertificates, dc: str) -> None:
+    def __init__(
+        self,
+        proxy_id: str,
+        caller: Caller,
+        local: LocalState,
+        leafs: LeafCertificates,
+        dc: str,
+        default_allow: bool,
+    ) -> None:
         self._proxy_id = proxy_id
-        self._caller = caller
+        self._default_allow = default_allow
+        self._caller = Bearing(caller, lambda: local.service_token(proxy_id))
         self._local = local
         self._leafs = leafs
         self._datacenter = dc
@@ -148,7 +158,9 @@ class ProxyWatcher:
                     DCSpecificRequest(datacenter=self._datacenter, min_query_index=index, max_query_time=60 * SECOND),
                 )
                 assert self._proxy is not None
-                leaf = await self._leafs.get(self._proxy.proxy.destination_service_name, roots)
+                leaf = await self._leafs.get(
+                    self._proxy.proxy.destination_service_name, roots, self._local.service_token(self._proxy_id)
+                )
             except RpcError as error:
                 log.warning("getting the identity of proxy %s failed: %s", self._proxy_id, error.text)
                 await asyncio.sleep(pause)
@@ -211,7 +223,7 @@ class ProxyWatcher:
                     local_socket=config.local_service_socket_path,
                 ),
                 rules=rules,
-                default_allow=True,
+                default_allow=self._default_allow,
                 upstreams=upstreams,
             )
         )
@@ -239,9 +251,17 @@ class ProxyWatcher:
 
 
 class ProxyStates:
-    """Watchers by proxy ID."""
+    """Watchers by proxy ID. `default_allow`: whether services may connect where no intention says anything."""
 
-    def __init__(self, caller: Caller, local: LocalState, leafs: LeafCertificates, datacenter: str) -> None:
+    def __init__(
+        self,
+        caller: Caller,
+        local: LocalState,
+        leafs: LeafCertificates,
+        datacenter: str,
+        default_allow: bool = True,
+    ) -> None:
+        self._default_allow = default_allow
         self._caller = caller
         self._leafs = leafs
         self._datacenter = datacenter
@@ -262,7 +282,9 @@ class ProxyStates:
         self._forget_idle()
         watcher = self._watchers.get(proxy_id)
         if watcher is None:
-            watcher = ProxyWatcher(proxy_id, self._caller, self._local, self._leafs, self._datacenter)
+            watcher = ProxyWatcher(
+                proxy_id, self._caller, self._local, self._leafs, self._datacenter, self._default_allow
+            )
             self._watchers[proxy_id] = watcher
             watcher.refresh()
         return await watcher.wait(version, seconds)

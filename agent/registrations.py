@@ -47,18 +47,18 @@ class Registrations:
 
         What a file defines takes the place of what was registered under the same ID.
         """
-        for service in self.local.persisted.services():
-            self.local.put_service(service, persist=False)
+        for service, token in self.local.persisted.services():
+            self.local.put_service(service, persist=False, token=token)
         self._load_from_files(self._config)
-        for check, definition in self.local.persisted.checks():
+        for check, definition, token in self.local.persisted.checks():
             if check.service_id and check.service_id not in self.local.services:
                 self.local.persisted.erase("checks", check.check_id)
             elif definition is None:
-                self.local.put_check(check, None, persist=False)  # Maintenance.
+                self.local.put_check(check, None, persist=False, token=token)  # Maintenance.
             elif check.check_id not in self.local.checks:
                 # Whatever it was, nobody knows how it is now.
                 row = msgspec.structs.replace(check, status="critical", output="")
-                self.add_check(row, definition, persist=False)
+                self.add_check(row, definition, persist=False, token=token)
 
     def _load_from_files(self, config: Config) -> None:
         for raw in config.services:
@@ -66,7 +66,7 @@ class Registrations:
             for part in definitions.expand(
                 definition, config.node_name, config.enable_local_script_checks, self.sidecar_port
             ):
-                self.add_service(part, replace_checks=False, persist=False)
+                self.add_service(part, replace_checks=False, persist=False, token=definition.token)
                 self.local.persisted.erase("services", part.service.id)
                 self.local.from_files.add(part.service.id)
                 for check, _ in part.checks:
@@ -80,7 +80,8 @@ class Registrations:
             if own.service_id and owner is None:
                 raise DefinitionError(f'ServiceID "{own.service_id}" does not exist')
             row = definitions.check_of(own.check, config.node_name, owner, own.check_id, own.name)
-            self.add_check(msgspec.structs.replace(row, type=""), own.check, persist=False)  # As Consul shows these.
+            row = msgspec.structs.replace(row, type="")  # As Consul shows these.
+            self.add_check(row, own.check, persist=False, token=own.token)
             self._from_file(own.check_id)
 
     def _from_file(self, check_id: str) -> None:
@@ -102,17 +103,17 @@ class Registrations:
             raise DefinitionError(f"{lacking} none left in the configured range [{low}, {high}]", 500)
         return free
 
-    def add_service(self, part: Expanded, replace_checks: bool, persist: bool = True) -> None:
-        """Add or replace a service with the checks of its definition."""
+    def add_service(self, part: Expanded, replace_checks: bool, persist: bool = True, token: str = "") -> None:
+        """Add or replace a service with the checks of its definition; `token` is for the catalog."""
         service = part.service
         if replace_checks:
             keep = {check.check_id for check, _ in part.checks}
             for check in self.local.checks_of(service.id):
                 if check.check_id not in keep:
                     self.remove_check(check.check_id)
-        self.local.put_service(service, persist)
+        self.local.put_service(service, persist, token)
         for check, definition in part.checks:
-            self.add_check(check, definition, persist)
+            self.add_check(check, definition, persist, token)
 
     def remove_service(self, service_id: str) -> None:
         """Remove a service, its checks, and the sidecar that came with it."""
@@ -123,7 +124,7 @@ class Registrations:
         if sidecar is not None and sidecar.locally_registered_as_sidecar:
             self.remove_service(sidecar.id)
 
-    def add_check(self, check: HealthCheck, definition: CheckType, persist: bool = True) -> None:
+    def add_check(self, check: HealthCheck, definition: CheckType, persist: bool = True, token: str = "") -> None:
         """Add or replace a check and run it; a check that was there keeps its status and output."""
         old = self.local.checks.get(check.check_id)
         left = None
@@ -135,7 +136,7 @@ class Registrations:
             if state is not None:
                 check = msgspec.structs.replace(check, status=state.status, output=state.output)
                 left = min(state.left, definition.ttl / SECOND)
-        self.local.put_check(check, definition, persist)
+        self.local.put_check(check, definition, persist, token)
         self.checks.add(check.check_id, definition, check.status, left)
 
     def told(self, check_id: str, status: str, output: str) -> None:
@@ -182,8 +183,8 @@ class Registrations:
         check = self.local.checks.get(check_id)
         return check.output if check else ""
 
-    def maintenance(self, service_id: str, enable: bool, reason: str) -> None:
-        """Take a service ("" for the node) out of discovery, or back."""
+    def maintenance(self, service_id: str, enable: bool, reason: str, token: str = "") -> None:
+        """Take a service ("" for the node) out of discovery, or back; `token` is for the catalog."""
         check_id = f"_service_maintenance:{service_id}" if service_id else "_node_maintenance"
         what = "service" if service_id else "node"
         if not enable:
@@ -205,7 +206,7 @@ class Registrations:
             service_tags=list(owner.tags or ()) if owner else [],
             type="maintenance",
         )
-        self.local.put_check(check, None)
+        self.local.put_check(check, None, token=token)
 
     def reload(self, config: Config) -> None:
         """Take what the files say now in place of what they said. Raises DefinitionError, JsonError."""

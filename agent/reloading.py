@@ -65,12 +65,13 @@ async def reload(agent: "Agent") -> str:
 
 
 def taken_over(running: Config, fresh: Config) -> Config:
-    """The running configuration with what can change while it runs, and of telemetry only the filter."""
+    """The running configuration with what can change while it runs: of telemetry the filter, of ACLs the tokens."""
     changed = {name: getattr(fresh, name) for name in RELOADED}
     new = fresh.telemetry
     changed["telemetry"] = msgspec.structs.replace(
         running.telemetry, filter_default=new.filter_default, allowed=new.allowed, blocked=new.blocked
     )
+    changed["acl"] = msgspec.structs.replace(running.acl, tokens=fresh.acl.tokens)
     return msgspec.structs.replace(running, **changed)
 
 

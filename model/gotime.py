@@ -77,7 +77,7 @@ class GoTime(NamedTuple):
         """Read RFC 3339 text; raises ValueError naming the text when it is not one."""
         match = _RFC3339.fullmatch(text)
         if match is None:
-            raise ValueError(f'parsing time "{text}" as "2006-01-02T15:04:05Z07:00": cannot parse')
+            raise ValueError(f'parsing time "{text}" as "2006-01-02T15:04:05Z07:00": cannot parse "{text}" as "2006"')
         year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
         in_day = hour < 24 and minute < 60 and second < 60
         if not (in_day and 1 <= month <= 12 and 1 <= day <= _days_in_month(year, month)):

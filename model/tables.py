@@ -107,6 +107,8 @@ class Journal:
     def __init__(self) -> None:
         self._undo: list[Callable[[], None]] = []
         self.touched: set[Topic] = set()
+        self.index_changes = 0
+        """How often a value of `Indexes` has changed."""
         self.looked_up: list[LookUp] | None = None
         """While a read is made whose answer is to be kept: which index values it has looked up."""
 
@@ -259,6 +261,11 @@ class Indexes:
         self._journal = journal
         self._values: dict[str, int] = {}
 
+    @property
+    def changes(self) -> int:
+        """Grows whenever a value of the state's indexes changes: as long as it is the same, all of them are."""
+        return self._journal.index_changes
+
     def get(self, *names: str) -> int:
         """The highest index of these parts; 0 when none of them ever changed."""
         found = max([self._values.get(name, 0) for name in names], default=0)
@@ -276,6 +283,7 @@ class Indexes:
             old = self._values.get(name)
             self._journal.undoable(lambda name=name, old=old: self._restore(name, old))  # type: ignore[misc]
             self._values[name] = index
+        self._journal.index_changes += 1
 
     def raise_to(self, index: int, *names: str) -> None:
         """These parts changed at `index`, if nothing later is known."""
@@ -286,6 +294,7 @@ class Indexes:
     def drop(self, name: str) -> None:
         """The part is gone."""
         old = self._values.pop(name, None)
+        self._journal.index_changes += 1
         if old is not None:
             self._journal.undoable(lambda: self._restore(name, old))
 
@@ -298,6 +307,7 @@ class Indexes:
         return max(self._values.values(), default=0)
 
     def _restore(self, name: str, value: int | None) -> None:
+        self._journal.index_changes += 1
         if value is None:
             self._values.pop(name, None)
         else:

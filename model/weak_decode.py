@@ -56,6 +56,23 @@ def decode_weakly(cls: type[W], value: dict[str, Any], ignored: frozenset[str] =
     return typing.cast(W, result)
 
 
+def decode_settings(cls: type[W], value: dict[str, Any] | None) -> W:
+    """A struct without structs in it from free-form settings, such as an auth method's `Config`.
+
+    Other than in `decode_weakly`, keys are compared without regard to case only, and unknown ones stand among the
+    problems. Raises WeakError.
+    """
+    reading = _Reading(folds_underscores=False)
+    result = reading.struct(cls, value or {}, "")
+    problems = list(reading.problems)
+    if reading.unknown:
+        problems.append(f"'' has invalid keys: {', '.join(sorted(reading.unknown))}")
+    if problems:
+        lines = "\n".join(f"* {problem}" for problem in sorted(problems))
+        raise WeakError(f"{len(problems)} error(s) decoding:\n\n{lines}")
+    return typing.cast(W, result)
+
+
 def _unknown(path: str) -> str:
     text = f'invalid config key "{path}"'
     if path.rpartition(".")[2].lower() == "namespace":
@@ -76,7 +93,8 @@ def _fields_by_fold(cls: type[Wire]) -> dict[str, Field]:
 class _Reading:
     """One pass over an input, collecting what is wrong with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, folds_underscores: bool = True) -> None:
+        self._folds_underscores = folds_underscores
         self.problems: list[str] = []
         self.unknown: list[str] = []
 
@@ -87,7 +105,9 @@ class _Reading:
         fields = _fields_by_fold(cls)
         found = {}
         for key, item in value.items():
-            field = fields.get(key.lower()) or fields.get(key.lower().replace("_", ""))
+            field = fields.get(key.lower())
+            if field is None and self._folds_underscores:
+                field = fields.get(key.lower().replace("_", ""))
             if field is None:
                 self.unknown.append(f"{path}.{key}" if path else key)
                 continue

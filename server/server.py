@@ -6,9 +6,8 @@ import random
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import IO, Any, NamedTuple
+from dataclasses import replace
+from typing import IO, Any
 
 from gossip.consul import ServerInfo, admission, parse_server, server_tags
 from gossip.core import LAN, LOCAL, WAN, Member, MemberEvent, Status
@@ -19,14 +18,16 @@ from model.commands import CommandType, command
 from model.errors import NO_LEADER, NO_PATH_TO_DATACENTER, RpcError
 from model.metrics import METRICS
 from model.structs.coordinate import Coordinate
-from model.structs.operator import DEFAULT_AUTOPILOT, AutopilotConfig, SnapshotRequest, SnapshotResponse
+from model.structs.operator import SnapshotRequest, SnapshotResponse
 from rpc import snapshot_stream
 from rpc.dialing import Dialer
 from rpc.listener import Listener
 from rpc.pool import Pool
-from rpc.security import Security
+from server.acl.login.verifying import Verifier
+from server.acl.remote import RemoteTokens
+from server.acl.resolver import MANAGEMENT_SECRET, Resolver
 from server.endpoints import snapshot
-from server.endpoints.context import Limits, ServerMember, SignOffer
+from server.endpoints.context import ServerMember, SignOffer
 from server.endpoints.dispatch import dispatch
 from server.fsm import Fsm
 from server.leader.autopilot import Autopilot
@@ -38,10 +39,10 @@ from server.raft import recovery
 from server.raft.driver import RaftNode
 from server.raft.errors import CannotBootstrap, ConfigurationError, RaftError
 from server.raft.log import MemoryStorage, Storage, WriteAheadLog
-from server.raft.node_config import RaftConfig
 from server.raft.node_config import Server as RaftServer
 from server.raft.snapshot import DiskSnapshots, MemorySnapshots, Snapshots
 from server.raft.transport import Transport
+from server.server_config import ServerConfig, SnapshotTiming, raft_timing
 from server.wide import WideConfig, WidePool
 
 log = logging.getLogger("lictor.server")
@@ -49,60 +50,8 @@ log = logging.getLogger("lictor.server")
 _CALLS = METRICS.counter("client.rpc")
 
 
-class SnapshotTiming(NamedTuple):
-    """When a server snapshots its state; see `RaftConfig`. `interval` in seconds."""
-
-    interval: float = 30.0
-    threshold: int = 16384
-    trailing_logs: int = 10_000
-
-
-@dataclass
-class ServerConfig:
-    """A server's settings. Ports of 0 take any free port; `data_dir` None keeps nothing on disk.
-
-    Without a `wan_port` above -1 the server is in no WAN pool. `lan` and `wan` None take the defaults of the pools.
-    """
-
-    node_name: str
-    node_id: str
-    datacenter: str = "dc1"
-    domain: str = "consul."
-    build: str = "1.14.0"
-    bind: str = "127.0.0.1"
-    advertise: str = "127.0.0.1"
-    rpc_port: int = 8300
-    gossip_port: int = 8301
-    wan_port: int = -1
-    lan: PoolOptions | None = None
-    wan: PoolOptions | None = None
-    data_dir: Path | None = None
-    bootstrap: bool = False
-    bootstrap_expect: int = 0
-    raft_multiplier: int = 5
-    lease_reads: bool = False
-    fast: bool = False
-    snapshots: SnapshotTiming = field(default_factory=SnapshotTiming)
-    limits: Limits = field(default_factory=Limits)
-    connect_enabled: bool = True
-    ca_config: dict[str, Any] = field(default_factory=dict)
-    autopilot: AutopilotConfig = DEFAULT_AUTOPILOT
-    extra_tags: dict[str, str] = field(default_factory=dict)
-    security: Security = field(default_factory=Security)
-
-
 SETTLING = 5.0
 """Seconds for which registrations are held back at most while a new leader takes up its duties."""
-MAX_HEARTBEAT = 0.1
-"""Seconds between heartbeats, at most: autopilot takes a server that hears nothing for 200 ms for unhealthy."""
-
-
-def raft_timing(multiplier: int, fast: bool, lease_reads: bool = False) -> RaftConfig:
-    """Raft's times for Consul's `raft_multiplier`: 1 is the fastest, 5 the default."""
-    if fast:
-        return RaftConfig(heartbeat=0.04, election=0.2, lease_reads=lease_reads)
-    heartbeat = min(0.03 * multiplier, MAX_HEARTBEAT)
-    return RaftConfig(heartbeat=heartbeat, election=0.12 * multiplier, lease_reads=lease_reads)
 
 
 class Server(Pools):
@@ -118,6 +67,13 @@ class Server(Pools):
         self.limits = config.limits
         self.connect_enabled = config.connect_enabled
         self.fsm = Fsm()
+        self.acl = Resolver(config.acl, config.datacenter, lambda: self.fsm.store, self.now_nanoseconds)
+        self.credentials = Verifier()
+        if self.acl.is_secondary:
+            primary = config.acl.primary_datacenter
+            self.acl.elsewhere = RemoteTokens(
+                config.acl, config.datacenter, primary, lambda args: self.call("ACL.TokenRead", args)
+            )
         self.session_timers = SessionTimers(time.monotonic)
         self.autopilot = Autopilot(config.autopilot)
         self.coordinate_updates: dict[tuple[str, str], Coordinate] = {}
@@ -285,6 +241,7 @@ class Server(Pools):
             await self.wide.stop()
         if self._gossip is not None and self._gossip.started:
             await self._gossip.stop()
+        await self.credentials.close()
         await self.listener.stop()
         if self._raft is not None:
             await self._raft.stop()
@@ -499,6 +456,11 @@ class Server(Pools):
 
     # What the agent asks
 
+    @property
+    def management_secret(self) -> str:
+        """The secret of a token that may do everything, which servers share through the state; "" without ACLs."""
+        return self.fsm.store.metadata.value(MANAGEMENT_SECRET) if self.acl.enabled else ""
+
     def limit(self, connections: int, call_timeout: float) -> None:
         """Set how many connections one address may have, and how many seconds calls of other servers may take."""
         self.listener.max_per_client = connections
@@ -513,7 +475,7 @@ class Server(Pools):
         leader = self.raft.leader
         return {
             "consul": {
-                "acl": "disabled",
+                "acl": "enabled" if self.acl.enabled else "disabled",
                 "bootstrap": str(self.config.bootstrap and not self.config.fast).lower(),
                 "known_datacenters": str(len(self.datacenters())),
                 "leader": str(self.raft.is_leader).lower(),

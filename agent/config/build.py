@@ -7,6 +7,7 @@ import socket
 from typing import Any
 
 from agent.config import sections
+from agent.config.access import acl_config
 from agent.config.addresses import ANY, address_of, address_to_advertise, addresses_of, places_of, rendered
 from agent.config.ca import ca_settings
 from agent.config.check import check_config
@@ -117,6 +118,7 @@ def build(read: Reader, dev: bool) -> Config:
         session_ttl_min=read.seconds("session_ttl_min", 10.0),
         rpc_hold_timeout=performance.seconds("rpc_hold_timeout", 7.0),
         disable_coordinates=read.flag("disable_coordinates"),
+        acl=acl_config(read),
         connect_enabled=connect.flag("enabled", True),
         ca_config=_ca_config(connect),
         config_entries=read.stanzas("config_entries"),

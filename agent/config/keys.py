@@ -27,6 +27,9 @@ HONOURED = frozenset(
         *("encrypt_verify_outgoing", "gossip_lan", "gossip_wan", "reconnect_timeout", "reconnect_timeout_wan"),
         *("retry_interval_wan", "retry_join_wan", "retry_max_wan", "serf_lan", "serf_lan_allowed_cidrs", "serf_wan"),
         *("serf_wan_allowed_cidrs", "start_join_wan"),
+        *("acl", "acl_agent_master_token", "acl_agent_token", "acl_datacenter", "acl_default_policy"),
+        *("acl_down_policy", "acl_enable_key_list_policy", "acl_master_token", "acl_replication_token", "acl_token"),
+        *("acl_ttl", "enable_acl_replication"),
         # Consul's own settings of itself, which files may name and whose values it never takes from them.
         *("ae_interval", "build_date", "check_deregister_interval_min", "check_reap_interval", "consul", "revision"),
         *("segment_limit", "segment_name_limit", "sync_coordinate_interval_min", "sync_coordinate_rate_target"),
@@ -37,10 +40,8 @@ HONOURED = frozenset(
 
 KNOWN = HONOURED | frozenset(
     (
-        *("acl", "acl_agent_master_token", "acl_agent_token", "acl_datacenter", "acl_default_policy"),
-        *("acl_down_policy", "acl_enable_key_list_policy", "acl_master_token", "acl_replication_token", "acl_token"),
-        *("acl_ttl", "acl_enable_token_replication", "audit", "auto_config", "cloud"),
-        *("default_intention_policy", "enable_acl_replication"),
+        *("acl_enable_token_replication", "audit", "auto_config", "cloud"),
+        *("default_intention_policy",),
         *("experiments", "license_path", "locality", "non_voting_server"),
         *("partition", "peering", "primary_gateways", "primary_gateways_interval", "raft_boltdb"),
         *("raft_logstore", "read_replica", "reporting", "segment", "segments", "xds"),
@@ -49,7 +50,7 @@ KNOWN = HONOURED | frozenset(
 """Every key of Consul 1.14's files. Those that are not honoured yet are warned about."""
 
 DURATIONS = (
-    *("acl_ttl", "primary_gateways_interval"),
+    "primary_gateways_interval",
 )
 """Durations that have no effect yet, but must be well formed."""
 

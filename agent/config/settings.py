@@ -187,6 +187,31 @@ class MetricsProxy(msgspec.Struct, frozen=True):
     add_headers: list[tuple[str, str]] = []
 
 
+class AclTokens(msgspec.Struct, frozen=True):
+    """The secrets of the tokens that this agent uses, or knows without asking (`agent_recovery`). "" where none is."""
+
+    default: str = ""
+    agent: str = ""
+    agent_recovery: str = ""
+    initial_management: str = ""
+    replication: str = ""
+
+
+class AclConfig(msgspec.Struct, frozen=True):
+    """Access control: whether it is on, what holds where no rule says anything, and for how long answers are kept."""
+
+    enabled: bool = False
+    default_policy: str = "allow"
+    down_policy: str = "extend-cache"
+    enable_key_list_policy: bool = False
+    enable_token_persistence: bool = False
+    enable_token_replication: bool = False
+    token_ttl: float = 30.0
+    policy_ttl: float = 30.0
+    role_ttl: float = 0.0
+    tokens: AclTokens = AclTokens()
+
+
 class Config(msgspec.Struct, frozen=True):
     """Everything that an agent was told."""
 
@@ -271,6 +296,7 @@ class Config(msgspec.Struct, frozen=True):
     rpc_hold_timeout: float = 7.0
     session_ttl_min: float = 10.0
     disable_coordinates: bool = False
+    acl: AclConfig = AclConfig()
     connect_enabled: bool = False
     ca_config: dict[str, Any] = {}
     config_entries: list[dict[str, Any]] = []

@@ -70,6 +70,7 @@ async def health_by_id(request: ApiRequest) -> ApiResponse:
             raise HttpError(404, f"ServiceId {request.rest} not found")
         nothing = {"AggregatedStatus": "critical", "Service": None, "Checks": None}
         return ApiResponse(encode_json(nothing, request.pretty), 404, JSON)
+    await request.require("service", "read", found.service)
     status, body = _health_body(request, found)
     if _wants_text(request):
         return ApiResponse(status.encode(), _CODES[status], TEXT)
@@ -86,6 +87,7 @@ async def health_by_name(request: ApiRequest) -> ApiResponse:
     """The worst health of a service's instances here, as a status code."""
     if not request.rest:
         raise HttpError(500, "Missing service Name")
+    await request.require("service", "read", request.rest)
     rows = [one for _, one in sorted(request.agent.local.services.items()) if one.service == request.rest]
     if not rows:
         if _wants_text(request):

@@ -5,8 +5,9 @@ from typing import Any
 from agent.describe import describe, shown_member
 from agent.host import host_info
 from agent.http.described import Operation, Param
-from agent.http.routing import ApiRequest, ApiResponse, HttpError, route
+from agent.http.routing import JSON, ApiRequest, ApiResponse, HttpError, route
 from gossip.driver import JoinError
+from model.gojson import encode_json
 
 WIDE = Param("wan", "1 or true: the WAN pool, of the servers of all datacenters.")
 SEGMENT = Param("segment", "_all or empty: this version has no segments.")
@@ -16,12 +17,14 @@ ALL_SEGMENTS = "_all"
 @route("GET", "/v1/agent/self", Operation(answer=dict[str, Any]))
 async def myself(request: ApiRequest) -> Any:
     """What this agent is and how it is configured."""
+    await request.require("agent", "read", request.agent.config.node_name)
     return describe(request.agent)
 
 
 @route("GET", "/v1/agent/host", Operation(answer=dict[str, Any]))
 async def host(request: ApiRequest) -> Any:
     """The machine."""
+    await request.require("operator", "read")
     return host_info()
 
 
@@ -36,7 +39,10 @@ async def members(request: ApiRequest) -> Any:
     if request.param("segment") not in ("", ALL_SEGMENTS):
         raise HttpError(500, "Network segments are not supported in this version of Consul")
     found = delegate.wide_members() if _wide(request) else delegate.members()
-    return [shown_member(member) for member in found]
+    authz = await request.authorizer()
+    seen = [shown_member(member) for member in found if authz.node_read(member.name)]
+    headers = request.filtered_headers(len(seen) < len(found))
+    return ApiResponse(encode_json(seen, request.pretty), 200, JSON, headers)
 
 
 def _wide(request: ApiRequest) -> bool:
@@ -47,6 +53,7 @@ def _wide(request: ApiRequest) -> bool:
 @route("PUT", "/v1/agent/join/", Operation("{address}", (WIDE,)), prefix=True)
 async def join(request: ApiRequest) -> ApiResponse:
     """Join the pool at an address."""
+    await request.require("agent", "write", request.agent.config.node_name)
     delegate = request.agent.delegate
     try:
         await (delegate.join_wide if _wide(request) else delegate.join)([request.rest])
@@ -63,6 +70,7 @@ async def join(request: ApiRequest) -> ApiResponse:
 )
 async def force_leave(request: ApiRequest) -> ApiResponse:
     """Declare that a failed member has left."""
+    await request.require("operator", "write")
     delegate = request.agent.delegate
     wide = request.has("wan")
     known = delegate.wide_members() if wide else delegate.members()
@@ -76,6 +84,7 @@ async def force_leave(request: ApiRequest) -> ApiResponse:
 @route("PUT", "/v1/agent/leave", Operation())
 async def leave(request: ApiRequest) -> ApiResponse:
     """Leave the cluster and stop."""
+    await request.require("agent", "write", request.agent.config.node_name)
     await request.agent.leave()
     request.agent.request_stop()
     return ApiResponse()
@@ -84,6 +93,7 @@ async def leave(request: ApiRequest) -> ApiResponse:
 @route("PUT", "/v1/agent/reload", Operation())
 async def reload(request: ApiRequest) -> ApiResponse:
     """Read the configuration again."""
+    await request.require("agent", "write", request.agent.config.node_name)
     problem = await request.agent.reload()
     if problem:
         raise HttpError(500, problem)

@@ -82,15 +82,17 @@ async def leaf(request: ApiRequest) -> ApiResponse:
     index = options.get("min_query_index", 0)
     agent = request.agent
     deadline = asyncio.get_running_loop().time() + request.hold()
+    await request.require("service", "write", service)
     held = agent.leafs.held(service)
-    certificate = await agent.leafs.get(service)
+    certificate = await agent.leafs.get(service, token=request.token)
     hit = certificate is held
     while index and certificate.modify_index <= index:
         left = deadline - asyncio.get_running_loop().time()
         if left <= 0:
             break
         await asyncio.sleep(min(left, 0.25, agent.leafs.seconds_until_renewal(certificate) + 0.05))
-        certificate = await agent.leafs.get(service)
+        await request.require("service", "write", service)  # It may have been taken away meanwhile.
+        certificate = await agent.leafs.get(service, token=request.token)
     headers = {"X-Consul-Index": str(certificate.modify_index), "X-Cache": "HIT" if hit else "MISS"}
     return ApiResponse(encode_json(certificate, request.pretty), 200, JSON, headers)
 
@@ -117,12 +119,14 @@ async def authorize(request: ApiRequest) -> ApiResponse:
         raise HttpError(400, f"ClientCertURI not a valid Connect identifier: {error}") from None
     if not isinstance(identity, ServiceIdentity):
         raise HttpError(400, "ClientCertURI not a valid Service identifier")
+    authz = await request.authorizer()
+    authz.require("service", "write", wanted.target)
     entry = IntentionMatchEntry(name=wanted.target, namespace="default")
     args = IntentionQueryRequest(
         match=IntentionQueryMatch(type="destination", entries=[entry]), datacenter=request.agent.config.datacenter
     )
     reply = await request.cached_call("Intention.Match", args, always=True)
-    decision: dict[str, Any] = {"Authorized": True, "Reason": "Default behavior configured by ACLs"}
+    decision: dict[str, Any] = {"Authorized": authz.intention_default, "Reason": "Default behavior configured by ACLs"}
     for one in reply.matches[0] if reply.matches else []:
         if one.source_name in (identity.service, "*"):
             allowed = one.action == "allow" and not one.permissions
@@ -137,6 +141,14 @@ def _shown_intention(one: Intention) -> str:
     known_as = f"ID: {one.id}, " if one.id else ""
     between = f"default/{one.source_name} => default/{one.destination_name}"
     return f"{'L7' if one.permissions else 'L4'} intention: {between} ({known_as}Precedence: {one.precedence}, {says})"
+
+
+async def _may_have_proxy_state(request: ApiRequest) -> None:
+    """With the document comes the key of the service that the proxy speaks for. Raises RpcError."""
+    authz = await request.authorizer()
+    proxy = request.agent.local.services.get(request.rest)
+    if proxy is not None:
+        authz.require("service", "write", proxy.proxy.destination_service_name or proxy.service)
 
 
 @route(
@@ -155,7 +167,9 @@ async def proxy_state(request: ApiRequest) -> ApiResponse:
     if not (request.remote.startswith("127.") or request.remote in ("::1", "")):
         raise HttpError(403, "the proxy's state is given to this host only")
     request.query_options()  # Refuses what does not go together.
+    await _may_have_proxy_state(request)
     state = await request.agent.proxies.get(request.rest, request.param("hash"), request.hold(60.0))
+    await _may_have_proxy_state(request)  # It may have been taken away meanwhile.
     if state is None:
         known = request.rest in request.agent.local.services
         if known and request.agent.local.services[request.rest].kind == "connect-proxy":

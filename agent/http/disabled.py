@@ -1,42 +1,11 @@
-"""Routes of features that are off: ACLs, the ACL system of old, cluster peering. They refuse as Consul's do."""
+"""Routes of features that are not there: the ACL system of old, cluster peering. They refuse as Consul's do."""
 
 from agent.http.described import Operation
 from agent.http.routing import ApiRequest, ApiResponse, HttpError, route
 
-OFF = {401: "ACLs are off."}
 GONE = {410: "The ACL system of old is gone."}
 
-ACL_DISABLED = "ACL support disabled"
 PEERING_DISABLED = "rpc error: code = FailedPrecondition desc = peering must be enabled to use this endpoint"
-
-
-@route("PUT", "/v1/acl/bootstrap", Operation(statuses=OFF))
-@route("GET", "/v1/acl/replication", Operation(statuses=OFF))
-@route("GET", "/v1/acl/policies", Operation(statuses=OFF))
-@route("PUT", "/v1/acl/policy", Operation(statuses=OFF))
-@route("GET", "/v1/acl/policy/name/", Operation("{name}", statuses=OFF), prefix=True)
-@route("GET PUT DELETE", "/v1/acl/policy/", Operation("{id}", statuses=OFF), prefix=True)
-@route("GET", "/v1/acl/roles", Operation(statuses=OFF))
-@route("PUT", "/v1/acl/role", Operation(statuses=OFF))
-@route("GET", "/v1/acl/role/name/", Operation("{name}", statuses=OFF), prefix=True)
-@route("GET PUT DELETE", "/v1/acl/role/", Operation("{id}", statuses=OFF), prefix=True)
-@route("GET", "/v1/acl/tokens", Operation(statuses=OFF))
-@route("PUT", "/v1/acl/token", Operation(statuses=OFF))
-@route("GET", "/v1/acl/token/self", Operation(statuses=OFF))
-@route("GET PUT DELETE", "/v1/acl/token/", Operation("{id}", statuses=OFF), prefix=True)
-@route("GET", "/v1/acl/auth-methods", Operation(statuses=OFF))
-@route("PUT", "/v1/acl/auth-method", Operation(statuses=OFF))
-@route("GET PUT DELETE", "/v1/acl/auth-method/", Operation("{name}", statuses=OFF), prefix=True)
-@route("GET", "/v1/acl/binding-rules", Operation(statuses=OFF))
-@route("PUT", "/v1/acl/binding-rule", Operation(statuses=OFF))
-@route("GET PUT DELETE", "/v1/acl/binding-rule/", Operation("{id}", statuses=OFF), prefix=True)
-@route("POST", "/v1/acl/login", Operation(statuses=OFF))
-@route("POST", "/v1/acl/logout", Operation(statuses=OFF))
-@route("POST", "/v1/internal/acl/authorize", Operation(statuses=OFF))
-@route("PUT", "/v1/agent/token/", Operation("{kind}", statuses=OFF), prefix=True)
-async def acl(request: ApiRequest) -> ApiResponse:
-    """Everything about tokens, policies, roles and auth methods."""
-    raise HttpError(401, ACL_DISABLED)
 
 
 @route("PUT", "/v1/acl/create", Operation(statuses=GONE))

@@ -60,10 +60,9 @@ async def list_events(request: ApiRequest) -> ApiResponse:
     options = request.waiting()
     index = options.get("min_query_index", 0)
     wait = request.hold()
+    await request.authorizer()  # Whoever is unknown is told so before waiting.
     found, present = await agent.events.listed(request.param("name"), index, wait)
-    headers = {
-        "X-Consul-Index": str(present),
-        "X-Consul-KnownLeader": "true",
-        "X-Consul-LastContact": "0",
-    }
-    return ApiResponse(encode_json([event.shown() for event in found], request.pretty), 200, JSON, headers)
+    authz = await request.authorizer()
+    seen = [event for event in found if authz.allowed("event", "read", event.name)]
+    body = encode_json([event.shown() for event in seen], request.pretty)
+    return ApiResponse(body, 200, JSON, {"X-Consul-Index": str(present)})

@@ -10,6 +10,7 @@ Heads are held back until they are whole, and what a client may take of time and
 """
 
 import asyncio
+import contextlib
 import gzip
 import logging
 import time
@@ -124,6 +125,7 @@ class Front(asyncio.Protocol):
             "_deadline",
             "_doors",
             "_ended",
+            "_later",
             "_reading",
             "_refused",
             "_remote",
@@ -144,6 +146,7 @@ class Front(asyncio.Protocol):
         self._remote = ""
         self._refused = False
         self._ended = False
+        self._later = False
         self._writable: asyncio.Future[None] | None = None
         self._stalled = 0.0
         self._unsent = 0
@@ -197,7 +200,7 @@ class Front(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client sends no more. It may be gone, or wait for its answers: those get a moment."""
         self._ended = True
-        if self.task is None and self._rest is None:
+        if self._idle():
             return False
         self._expect(self._doors.times.half_closed)
         self._look_at(self._doors.times.half_closed)
@@ -296,12 +299,18 @@ class Front(asyncio.Protocol):
             del buffer[:end]
             if self.task is not None or not buffer:
                 return True
-        asyncio.get_running_loop().call_soon(self._next_later)  # Others get a turn.
+        if not self._later:
+            self._later = True
+            asyncio.get_running_loop().call_soon(self._next_later)  # Others get a turn.
         return True
 
     def _next_later(self) -> None:
-        if self.task is None:
-            self._next()
+        self._later = False
+        self.go_on()
+
+    def _idle(self) -> bool:
+        """Whether nothing is being done for the client, nor about to be."""
+        return self.task is None and self._rest is None and not self._later
 
     def deliver(self, opening: bytes, rest: bytes) -> None:
         """Send an answer that needs no task, in two pieces; nothing else may be under way."""
@@ -447,7 +456,7 @@ class Front(asyncio.Protocol):
         self._expect(self._doors.times.idle)
         if self._buffer:
             self._next()
-        if self._ended and self.task is None and self._rest is None:
+        if self._ended and self._idle():
             self.close()
 
     async def _write(self, outgoing: Outgoing) -> None:
@@ -467,7 +476,8 @@ class Front(asyncio.Protocol):
     async def _stream(self, outgoing: Outgoing) -> None:
         answer, headers, _ = outgoing
         headers["Transfer-Encoding"] = "chunked"
-        self._send(head(answer.status, headers))
+        with contextlib.suppress(ConnectionResetError):  # `write` will say so again, to whoever has to clean up.
+            self._send(head(answer.status, headers))
 
         async def write(data: bytes) -> None:
             self._send(b"%x\r\n%b\r\n" % (len(data), data) if data else b"")

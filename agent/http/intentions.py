@@ -6,7 +6,7 @@ import msgspec
 
 from agent.http.described import ASK, CACHED, DC, READ, ROWS, WRITE, Operation, Param
 from agent.http.routing import ApiRequest, ApiResponse, HttpError, route
-from model.errors import INTENTION_NOT_FOUND, RpcError
+from model.errors import ACL_NOT_FOUND, INTENTION_NOT_FOUND, PERMISSION_DENIED, RpcError
 from model.structs.intentions import (
     Intention,
     IntentionListRequest,
@@ -57,7 +57,8 @@ def _refused(error: RpcError, not_found: int = 404) -> HttpError:
         return HttpError(not_found, INTENTION_NOT_FOUND)
     if error.text.endswith("UUID must be 36 characters") and not error.text.startswith("Intention lookup"):
         return HttpError(400, error.text)
-    return HttpError(403 if "Permission denied" in error.text else 500, error.text)
+    forbidden = error.has(PERMISSION_DENIED) or error.has(ACL_NOT_FOUND)
+    return HttpError(403 if forbidden else 500, error.text)
 
 
 @route("GET", "/v1/connect/intentions", Operation(query=ROWS, answer=list[Intention]))

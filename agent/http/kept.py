@@ -35,9 +35,9 @@ from agent.http.measured import MeasuredRoute
 from agent.http.reads import ASKS, Asked
 from agent.http.routing import ApiRequest, ApiResponse, Handler, HttpError
 from agent.http.waiters import Connection, Deadlines, Waiter
+from model.acl.topics import WHO_MAY, who_may
 from model.errors import RpcError
 from model.tables import LookUp, Watch
-from server.endpoints.authorizer import WHO_MAY
 from server.endpoints.context import FOLLOW_UPS, READS, Context, ReadFunction
 from server.endpoints.query import QUERIES, leads, read_now, seconds_to_wait
 
@@ -96,7 +96,7 @@ class Question:
 
     __slots__ = (
         *("__weakref__", "asked", "blocks", "function", "incoming", "index", "looked_up", "measured"),
-        *("notice", "rest", "status", "too_long", "used", "waiters"),
+        *("notice", "rest", "status", "too_long", "used", "verified", "waiters"),
     )
 
     def __init__(self, incoming: Incoming, asked: Asked, function: ReadFunction, measured: MeasuredRoute) -> None:
@@ -114,6 +114,8 @@ class Question:
         self.too_long = False
         """Whether an answer was too long to be compressed here."""
         self.looked_up: list[LookUp] = []
+        self.verified = -1
+        """`Indexes.changes` when the values of `looked_up` were compared last and were still the same."""
         self.notice: Notice | None = None
         """Fires when the answer that was made last is no longer right; None when it has."""
         self.used = False
@@ -123,7 +125,14 @@ class Question:
     def holds(self) -> bool:
         """Whether the index values that the answer was made of are still the same."""
         looked_up = self.looked_up
-        return not looked_up or all(indexes.get(*names) == value for indexes, names, value in looked_up)
+        if not looked_up:
+            return True
+        changes = looked_up[0][0].changes
+        if self.verified != changes:
+            if any(indexes.get(*names) != value for indexes, names, value in looked_up):
+                return False
+            self.verified = changes
+        return True
 
 
 class Notice(Watch):
@@ -316,16 +325,18 @@ class KeptAnswers:
             journal.looked_up = None
         self.made += 1
         question.looked_up = list(dict.fromkeys(looked_up))
+        question.verified = -1
         question.index = max(reply.index, 1)
         question.blocks = bool(notice.topics)
-        notice.note(WHO_MAY)
+        notice.note(WHO_MAY, who_may(question.asked.args.token))
         question.notice = notice
         store.watches.add(notice)
         answer, headers, compressed = self._responder.finished(question.incoming, question.asked.answer(reply))
         question.status = answer.status
         question.too_long = compressed and len(answer.body) > GZIP_AT_ONCE
         rest = _rest(answer.status, headers, answer.body, compressed)
-        if leads(context) and len(rest) + OVERHEAD <= min(MAX_ONE, self._max_kept):
+        may_last = leads(context) and context.acl.lasts(question.asked.args.token)
+        if may_last and len(rest) + OVERHEAD <= min(MAX_ONE, self._max_kept):
             self._keep(question, rest)
         return rest
 

@@ -257,6 +257,6 @@ async def transaction(request: ApiRequest) -> ApiResponse:
         "ConsistencyLevel": "",
         "NotModified": False,
         "Backend": 0,
-        "ResultsFilteredByACLs": False,
+        "ResultsFilteredByACLs": answer.results_filtered_by_acls,
     }
     return ApiResponse(encode_json(answered, request.pretty), 409 if failed else 200, JSON, headers)

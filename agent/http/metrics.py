@@ -16,6 +16,7 @@ PROMETHEUS_OFF = "Prometheus is not enabled since its retention time is not posi
 )
 async def metrics(request: ApiRequest) -> Any:
     """The newest finished interval of ten seconds as JSON; or everything in Prometheus' format, if that is on."""
+    await request.require("agent", "read", request.agent.config.node_name)
     telemetry = request.agent.telemetry
     if request.param("format") != "prometheus":
         return telemetry.json()
@@ -32,6 +33,7 @@ async def metrics(request: ApiRequest) -> Any:
 )
 async def stream(request: ApiRequest) -> ApiResponse:
     """Every interval as it ends, until the client goes."""
+    await request.require("agent", "read", request.agent.config.node_name)
     telemetry = request.agent.telemetry
     if not telemetry.may_stream():
         raise HttpError(429, "too many clients follow the metrics already")

@@ -57,6 +57,9 @@ async def metrics_proxy(request: ApiRequest) -> ApiResponse:
     proxy = config.metrics_proxy
     if not config.ui or not proxy.base_url:
         raise HttpError(404, "Metrics proxy is not enabled")
+    authz = await request.authorizer()  # The backend may tell of everything.
+    authz.require_every("node", "read")
+    authz.require_every("service", "read")
     url = proxied_url(proxy, request.rest)
     if url is None:
         return ApiResponse(b"", 403)
@@ -74,6 +77,9 @@ async def metrics_proxy(request: ApiRequest) -> ApiResponse:
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
         await session.close()
         return ApiResponse(b"", 502)
+    except BaseException:
+        await session.close()  # The client is gone.
+        raise
     return await _passed_on(session, response)
 
 

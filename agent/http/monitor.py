@@ -23,6 +23,7 @@ _open = 0
 )
 async def monitor(request: ApiRequest) -> ApiResponse:
     """Stream log lines of `?loglevel=` (info) and above, with `?logjson` as JSON, until the client goes."""
+    await request.require("agent", "read", request.agent.config.node_name)
     level = request.param("loglevel") or "INFO"
     if level.upper() not in LEVELS:
         raise HttpError(400, f"Unknown log level: {level}")

@@ -6,7 +6,7 @@ import msgspec
 
 from agent.http.described import ASK, CAS, DC, Operation, Param
 from agent.http.numbers import unsigned
-from agent.http.routing import JSON, ApiRequest, ApiResponse, HttpError, route
+from agent.http.routing import JSON, TEXT, ApiRequest, ApiResponse, HttpError, route
 from model.durations import format_duration
 from model.gojson import JsonError, encode_json, from_json, parse_json, to_json
 from model.structs.catalog_rpc import DCSpecificRequest
@@ -119,7 +119,8 @@ async def autopilot_health(request: ApiRequest) -> ApiResponse:
     """How each server is; status 429 when one is not well."""
     reply = await request.call("Operator.ServerHealth", DCSpecificRequest(**request.query_options()))
     status = 200 if reply.healthy else _UNHEALTHY
-    return ApiResponse(encode_json(shown_health(reply), request.pretty), status, JSON)
+    # Consul begins to answer before it says of what type, when a server is not well.
+    return ApiResponse(encode_json(shown_health(reply), request.pretty), status, JSON if reply.healthy else TEXT)
 
 
 @route("GET", "/v1/operator/autopilot/state", Operation(query=ASK, answer=dict[str, Any]))

@@ -9,7 +9,7 @@ from agent.http.described import ASK, CACHED, NEAR, READ, WRITE, Operation, Para
 from agent.http.numbers import signed, truth
 from agent.http.routing import JSON, ROUTES, TEXT, ApiRequest, ApiResponse, meta_headers, route
 from model.bare_json import to_bare_json
-from model.errors import QUERY_NOT_FOUND, RpcError
+from model.errors import ACL_NOT_FOUND, PERMISSION_DENIED, QUERY_NOT_FOUND, RpcError
 from model.gojson import encode_json, to_json
 from model.structs.base import Meta
 from model.structs.catalog import CheckServiceNode
@@ -42,7 +42,7 @@ EXECUTED = {
 
 
 def _refused(error: RpcError, request: ApiRequest, headers: bool = True) -> ApiResponse:
-    status = 403 if error.has("Permission denied") else 500
+    status = 403 if error.has(PERMISSION_DENIED) or error.has(ACL_NOT_FOUND) else 500
     if error.has(QUERY_NOT_FOUND) and not request.wants_cached:
         status = 404
     text = QUERY_NOT_FOUND if error.has(QUERY_NOT_FOUND) else error.text

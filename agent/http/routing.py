@@ -17,6 +17,8 @@ from model.codec import Wire
 from model.durations import SECOND, DurationError, parse_duration
 from model.gojson import JsonError, Style, decode_json, encode_json
 from model.structs.base import Meta, Query
+from server.acl.identities import ANONYMOUS_SECRET
+from server.endpoints.authorizer import Authorizer
 
 if TYPE_CHECKING:
     from agent.agent import Agent
@@ -92,13 +94,31 @@ class ApiRequest:
 
     @property
     def token(self) -> str:
-        """The token: `?token=` beats the header, `Authorization: Bearer` beats it, too."""
-        if self.has("token"):
+        """The token that the request brings, or else the agent's default one."""
+        return self.own_token or self.agent.tokens.default
+
+    async def authorizer(self) -> Authorizer:
+        """What the request's token may do. Raises RpcError when no token has its secret."""
+        return await self.agent.access.authorizer(self.token)
+
+    async def require(self, resource: str, access: str, name: str = "") -> None:
+        """Raise RpcError unless the request's token may do this."""
+        (await self.authorizer()).require(resource, access, name)
+
+    def filtered_headers(self, hidden: bool) -> dict[str, str]:
+        """What an answer of the agent's own tells, besides, of rows that the token may not see."""
+        told = hidden and self.token not in ("", ANONYMOUS_SECRET)
+        return {"X-Consul-Results-Filtered-By-ACLs": "true"} if told else {}
+
+    @property
+    def own_token(self) -> str:
+        """The token that the request brings: `?token=`, else `X-Consul-Token`, else `Authorization: Bearer`."""
+        if self.param("token"):
             return self.param("token")
+        if header := self.headers.get("X-Consul-Token", ""):
+            return header
         scheme, _, value = self.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and value.strip():
-            return value.strip()
-        return self.headers.get("X-Consul-Token", "")
+        return value.strip() if scheme.lower() == "bearer" else ""
 
     @property
     def datacenter(self) -> str:
@@ -190,7 +210,9 @@ class ApiRequest:
     async def _cached_call(self, method: str, args: Any, fresh: bool, always: bool) -> Any:
         if not self.wants_cached and not always:
             return await self._call(method, args)
-        config = self.agent.config
+        config, args = self.agent.config, self._bearing(args)
+        if not always:  # A token that is gone is refused, whatever is kept. What is always kept is for everybody.
+            await self.authorizer()
         if fresh:
             answer = await self.agent.cache.fresh(method, args, config.default_query_time, config.max_query_time)
         else:
@@ -245,7 +267,14 @@ class ApiRequest:
         config = self.agent.config
         return translated(reply, config.datacenter) if config.translate_wan_addrs else reply
 
+    def _bearing(self, args: Any) -> Any:
+        """The arguments of a call with the request's token."""
+        if getattr(args, "token", None) == "" and (token := self.token):
+            return msgspec.structs.replace(args, token=token)
+        return args
+
     async def _call(self, method: str, args: Wire) -> Any:
+        args = self._bearing(args)
         reply = await self.agent.delegate.call(method, args)
         if self._max_stale is None or not isinstance(reply, Meta) or not isinstance(args, Query):
             return reply
@@ -276,6 +305,8 @@ def meta_headers(meta: Meta, request: ApiRequest, consistency: bool = True, back
     if consistency:
         headers["X-Consul-Effective-Consistency"] = request.consistency_mode
     headers["X-Consul-Query-Backend"] = backend or "blocking-query"
+    if meta.results_filtered_by_acls:
+        headers["X-Consul-Results-Filtered-By-ACLs"] = "true"
     return {**headers, **request.cache_headers}
 
 

@@ -15,15 +15,16 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from aiohttp import web
-
 from agent.config.settings import Limits
 from agent.early_ports import Ports
 from agent.http import (
+    acl,
+    acl_methods,
     agent_checks,
     agent_health,
     agent_self,
     agent_services,
+    agent_token,
     catalog,
     config_entries,
     connect,
@@ -44,6 +45,7 @@ from agent.http import (
     snapshot,
 )
 from agent.http.clients import Clients, accepts_gzip
+from agent.http.fallback import Fallback, too_large
 from agent.http.front import Doors, Incoming, Outgoing
 from agent.http.kept import KeptAnswers, Prepared, Responder
 from agent.http.listening import Listening
@@ -60,9 +62,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("lictor.agent.http")
 
 MODULES = (
-    *(agent_checks, agent_health, agent_self, agent_services, catalog, config_entries, connect, disabled),
-    *(discovery_chain, events, intentions, internal, keyring, kv, metrics, metrics_proxy, monitor, openapi, operator),
-    *(query, session, snapshot),
+    *(acl, acl_methods, agent_checks, agent_health, agent_self, agent_services, agent_token, catalog, config_entries),
+    *(connect, disabled, discovery_chain, events, intentions, internal, keyring, kv, metrics, metrics_proxy, monitor),
+    *(openapi, operator, query, session, snapshot),
 )
 NOT_FOUND_API = "Invalid URL path: not a recognized HTTP API endpoint\n"
 _NOT_FOUND_API_BODY = NOT_FOUND_API.encode()
@@ -72,7 +74,6 @@ HEADER_SLACK = 4096
 """What Go's server, and so Consul, lets through above `max_header_bytes`."""
 GZIP_FROM = 1024
 """Bytes from which an answer of the API is worth compressing."""
-READ_TIMEOUT = 30.0
 SHUTDOWN_TIMEOUT = 1.0
 """Seconds that answers under way (blocking queries, mostly) get when the agent stops."""
 
@@ -85,19 +86,13 @@ class HttpServer:
         limit = agent.config.http.max_header_bytes
         self._max_head = (limit if limit > 0 else MAX_HEADER_BYTES) + HEADER_SLACK
         self.clients = Clients()
-        self._aiohttp = web.Server(
-            self._handle,
-            access_log=None,
-            keepalive_timeout=75.0,
-            max_field_size=min(self._max_head, 1 << 16),
-            max_line_size=1 << 16,
-            lingering_time=2.0,
-        )
-        self._doors = Doors(self.respond, _within_limit, self._aiohttp, self._max_head, self.clients)
+        self._fallback = Fallback(self.respond, lambda protocol: self._doors.handed.get(protocol), self._max_head)
+        self._doors = Doors(self.respond, _within_limit, self._fallback, self._max_head, self.clients)
         self.kept: KeptAnswers | None = None
         if isinstance(agent.delegate, Server):
             self.kept = KeptAnswers(agent, agent.delegate, Responder(self.prepare, self.refusal, self.finished))
-            self._doors.take = self.kept.take
+            if agent.delegate.acl.elsewhere is None:  # Else the primary datacenter may have to be asked first.
+                self._doors.take = self.kept.take
         self._listening = Listening(self._doors, agent.config.unix_sockets, early or {})
         self._context: ssl.SSLContext | None = None
         self._redirects = missing_slash_paths(ROUTES)
@@ -106,6 +101,7 @@ class HttpServer:
         self._blocked = tuple(http.block_endpoints)
         self._networks = [ipaddress.ip_network(text, strict=False) for text in http.allow_write_http_from]
         self._headers = dict(http.response_headers)
+        self._default_policy = agent.config.acl.default_policy
         if agent.config.translate_wan_addrs:
             self._headers["X-Consul-Translate-Addresses"] = "true"
 
@@ -125,38 +121,8 @@ class HttpServer:
     async def stop(self) -> None:
         """Close the ports; answers under way get a moment."""
         self._listening.close()
-        self._aiohttp.pre_shutdown()
-        await asyncio.gather(self._doors.close(SHUTDOWN_TIMEOUT), self._aiohttp.shutdown(SHUTDOWN_TIMEOUT))
-
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """A request that aiohttp has read."""
-        front = self._doors.handed.get(request.protocol)
-        if front is None:
-            raise ConnectionResetError("the client is gone")
-        return await front.attend(request.method, self._attended(request))
-
-    async def _attended(self, request: web.BaseRequest) -> web.StreamResponse:
-        if sum(len(name) + len(value) + 4 for name, value in request.raw_headers) > self._max_head:
-            return _ended_with(431, "431 Request Header Fields Too Large")
-        if request.version not in ((1, 0), (1, 1)):
-            return _ended_with(505, "505 HTTP Version Not Supported")
-        expect = request.headers.get("Expect", "")
-        if expect and expect.lower() != "100-continue":
-            return _ended_with(417, f"417 Expectation Failed: only 100-continue can be expected, not {expect[:64]!r}")
-
-        async def read_body(limit: int) -> bytes:
-            return await _read_body(request, limit, bool(expect) and request.version >= (1, 1))
-
-        incoming = Incoming(request.method, request.raw_path, request.headers, request.remote or "", read_body)
-        answer, headers, gzip = await self.respond(incoming)
-        if answer.stream is not None:
-            return await self._stream(request, answer, headers)
-        response = web.Response(body=answer.body, status=answer.status, headers=headers)
-        if not answer.content_type:
-            response.headers.pop("Content-Type", None)
-        if gzip:
-            response.enable_compression(web.ContentCoding.gzip)
-        return response
+        self._fallback.pre_shutdown()
+        await asyncio.gather(self._doors.close(SHUTDOWN_TIMEOUT), self._fallback.shutdown(SHUTDOWN_TIMEOUT))
 
     async def respond(self, request: Incoming) -> Outgoing:
         """The answer to a request, whatever it may be; raises only CancelledError and ConnectionError."""
@@ -187,7 +153,8 @@ class HttpServer:
         if answer.status != 301 and answer.body != _NOT_FOUND_API_BODY and request.target.startswith("/v1/"):
             # What the metrics proxy passes on may be another agent's answer.
             theirs = headers.get("X-Consul-Default-Acl-Policy")
-            headers["X-Consul-Default-Acl-Policy"] = f"allow, {theirs}" if theirs else "allow"
+            ours = self._default_policy
+            headers["X-Consul-Default-Acl-Policy"] = f"{ours}, {theirs}" if theirs else ours
         if answer.content_type:
             headers["Content-Type"] = answer.content_type
         gzip = False
@@ -206,23 +173,6 @@ class HttpServer:
         answer, sent, _ = await self.respond(Incoming("GET", target, headers, "127.0.0.1", no_body))
         index = sent.get("X-Consul-Index", "")
         return answer.status, answer.body, int(index) if index.isdigit() else 0
-
-    async def _stream(
-        self, request: web.BaseRequest, answer: ApiResponse, headers: dict[str, str]
-    ) -> web.StreamResponse:
-        response = web.StreamResponse(status=answer.status, headers=headers)
-        await response.prepare(request)
-
-        async def write(data: bytes) -> None:
-            if request.transport is None or request.transport.is_closing():
-                raise ConnectionResetError("the client is gone")
-            async with asyncio.timeout(READ_TIMEOUT):
-                await response.write(data)
-
-        assert answer.stream is not None
-        await answer.stream(write)
-        await response.write_eof()
-        return response
 
     async def _answer(self, request: Incoming) -> ApiResponse:
         prepared = self.prepare(request)
@@ -342,6 +292,7 @@ _META_ON_ERRORS = (
     "/v1/connect/ca/roots",
     "/v1/discovery-chain/",
     "/v1/internal/ui/",
+    "/v1/acl/",
 )
 FAILED_READ = {
     "X-Consul-Index": "1",
@@ -404,41 +355,7 @@ def _unescape(text: str) -> str:
     return unquote_to_bytes(text.replace("+", " ")).decode("utf-8", "surrogateescape")
 
 
-def _ended_with(status: int, text: str) -> web.StreamResponse:
-    response = web.Response(text=text, status=status)
-    response.force_close()
-    return response
-
-
-async def _read_body(request: web.BaseRequest, limit: int, announced: bool) -> bytes:
-    """The body that aiohttp reads; `announced`: the client sends it once it is told to go on. Raises HttpError."""
-    if request.content_length is not None and request.content_length > limit:
-        raise _too_large(limit, request.content_length)
-    if announced and request.transport is not None:
-        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    body = bytearray()
-    try:
-        async with asyncio.timeout(READ_TIMEOUT):
-            while chunk := await request.content.readany():
-                body += chunk
-                if len(body) > limit:
-                    raise _too_large(limit, len(body))
-    except TimeoutError:
-        raise HttpError(408, f"the body of the request did not come within {READ_TIMEOUT:g} seconds") from None
-    except web.RequestPayloadError as error:
-        raise HttpError(400, f"the body of the request is malformed: {error}") from None
-    return bytes(body)
-
-
 def _within_limit(body: bytes, limit: int) -> bytes:
     if len(body) > limit:
-        raise _too_large(limit, len(body))
+        raise too_large(limit, len(body))
     return body
-
-
-def _too_large(limit: int, size: int) -> HttpError:
-    return HttpError(
-        413,
-        f"Request body({size} bytes) too large, max size: {limit} bytes. "
-        "See https://www.consul.io/docs/agent/config/config-files#kv_max_value_size.",
-    )

@@ -101,7 +101,7 @@ class ACLAuthorizationResponse(Wire, frozen=True):
     access: str = ""
     allow: bool = False
     resource: str = ""
-    segment: str = ""
+    segment: Annotated[str, OMIT] = ""
 
 
 class ACLBindingRule(Wire, frozen=True):
@@ -169,6 +169,21 @@ class ACLBindingRuleSetRequest(Wire, frozen=True):
     binding_rule: ACLBindingRule = ACLBindingRule()
     datacenter: str = ""
     token: Annotated[str, HIDDEN] = ""
+
+
+class ACLBootstrapRecord(Wire, frozen=True):
+    """A snapshot's record, of old versions, that the first management token was made."""
+
+    allow_bootstrap: bool = False
+    create_index: int = 0
+    modify_index: int = 0
+
+
+class ACLInitialTokenBootstrapRequest(Query, frozen=True):
+    """Arguments of `ACL.BootstrapTokens`; without a secret the servers make one."""
+
+    bootstrap_secret: str = ""
+    datacenter: str = ""
 
 
 class ACLLoginParams(Wire, frozen=True):
@@ -271,7 +286,7 @@ class ACLPolicyListResponse(Meta, frozen=True):
 class ACLPolicyListStub(Wire, frozen=True):
     """A policy as lists show it."""
 
-    datacenters: Annotated[list[str] | None, OMIT] = None
+    datacenters: list[str] | None = None
     description: str = ""
     hash: bytes | None = None
     id: str = ""

@@ -1,7 +1,4 @@
-"""What endpoints ask about a token, row by row and name by name.
-
-Until tokens exist the answer is always yes; the seam is here so that no endpoint has to change when they do.
-"""
+"""What endpoints ask about a token, row by row and name by name."""
 
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,10 +11,20 @@ class Authorizer(Protocol):
 
     @property
     def allows_all(self) -> bool:
-        """Whether every question is answered with yes, so that nobody needs to ask about each row."""
+        """Whether every question but those about "acl" is answered with yes, so that nobody has to ask for each row."""
+
+    @property
+    def intention_default(self) -> bool:
+        """Whether services may connect where no intention says anything."""
 
     def allowed(self, resource: str, access: str, name: str = "") -> bool:
         """Whether `access` ("read", "write", "list" …) to a resource ("key", "service", "operator" …) is allowed."""
+
+    def allowed_every(self, resource: str, access: str) -> bool:
+        """Whether an access to all things of a kind is allowed, whatever their names."""
+
+    def allowed_some(self, resource: str, access: str) -> bool:
+        """Whether an access to anything of a kind is allowed."""
 
     def key_read(self, key: str) -> bool:
         """Whether a key may be read."""
@@ -34,13 +41,25 @@ class Authorizer(Protocol):
     def require(self, resource: str, access: str, name: str = "") -> None:
         """Raise RpcError with Consul's text ("Permission denied …") unless it is allowed."""
 
+    def require_every(self, resource: str, access: str) -> None:
+        """Raise RpcError unless an access to all things of a kind is allowed."""
+
 
 class AllowAll:
-    """The authorizer of a cluster without tokens, and of a management token."""
+    """The authorizer while access control is off."""
 
     allows_all = True
+    intention_default = True
 
     def allowed(self, resource: str, access: str, name: str = "") -> bool:
+        """Yes."""
+        return True
+
+    def allowed_every(self, resource: str, access: str) -> bool:
+        """Yes."""
+        return True
+
+    def allowed_some(self, resource: str, access: str) -> bool:
         """Yes."""
         return True
 
@@ -63,12 +82,17 @@ class AllowAll:
     def require(self, resource: str, access: str, name: str = "") -> None:
         """Nothing to object to."""
 
+    def require_every(self, resource: str, access: str) -> None:
+        """Nothing to object to."""
+
 
 ALLOW_ALL = AllowAll()
-WHO_MAY = ("acl",)
-"""The topic that every change of what some token may do has to touch: answers that were kept are dropped by it."""
 
 
 def authorizer(context: "Context", token: str) -> Authorizer:
-    """What the bearer of a token may do. Every endpoint asks here first, so that tokens come in at one place."""
-    return ALLOW_ALL
+    """What the bearer of a token may do. Every endpoint asks here first.
+
+    Raises RpcError when access control is on and no token has this secret.
+    """
+    resolver = context.acl
+    return resolver.authorizer(token) if resolver.settings.enabled else ALLOW_ALL

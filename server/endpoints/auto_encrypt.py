@@ -7,6 +7,7 @@ from model.errors import RpcError
 from model.structs.catalog_rpc import DCSpecificRequest
 from model.structs.connect import CASignRequest, SignedResponse
 from server.endpoints import connect_ca
+from server.endpoints.authorizer import authorizer
 from server.endpoints.context import Context, write
 
 NOT_ALLOWED = "AutoEncrypt.AllowTLS must be enabled in order to use this endpoint"
@@ -26,6 +27,7 @@ async def sign(context: Context, args: CASignRequest) -> SignedResponse:
         raise RpcError(str(error)) from None
     if not isinstance(identity, AgentIdentity):
         raise RpcError("SPIFFE ID in CSR must be an agent ID")
+    authorizer(context, args.token).require("node", "write", identity.node)
     # Who asks for the first time cannot know the trust domain, so any is taken.
     issued = await context.ca.sign(args.csr, identity.trust_domain)
     return SignedResponse(

@@ -25,7 +25,7 @@ from model.tables import Watch
 from server.endpoints.authorizer import Authorizer, authorizer
 from server.endpoints.context import Context, local, propose, read, write
 from server.endpoints.gateways import behind_gateway, connect_instances
-from server.endpoints.registration import prepare_registration
+from server.endpoints.registration import changes_node, prepare_registration, require_known_check
 from server.endpoints.selection import (
     filtered,
     has_meta,
@@ -45,15 +45,21 @@ async def register(context: Context, args: RegisterRequest) -> Empty:
     """Write a node, and what comes with it."""
     authz = authorizer(context, args.token)
     request = prepare_registration(args, context.datacenter)
-    if not args.skip_node_update or not context.fsm.store.catalog.has_node(args.node):
-        authz.require("node", "write", args.node)
+    catalog = context.fsm.store.catalog
     if request.service is not None:
         authz.require("service", "write", request.service.service)
+    if changes_node(catalog.nodes.get(args.node.lower()), request):
+        authz.require("node", "write", args.node)
+    if request.service is not None:
+        known = catalog.instance(args.node, request.service.id)
+        if known is not None:  # Under this ID there may be a service of another name.
+            authz.require("service", "write", known.service.service)
     for check in request.checks or ():
+        require_known_check(context.fsm.store, check.node, check.check_id, authz)
         if check.service_id:
             service = request.service
             if service is None or service.id != check.service_id:
-                instance = context.fsm.store.catalog.instance(args.node, check.service_id)
+                instance = catalog.instance(args.node, check.service_id)
                 service = instance.service if instance is not None else None
             authz.require("service", "write", service.service if service is not None else check.service_name)
         else:

@@ -33,8 +33,9 @@ from model.structs.config_rpc import (
 )
 from model.structs.routing import ServiceResolverConfigEntry, ServiceRouterConfigEntry, ServiceSplitterConfigEntry
 from model.tables import Watch
-from server.endpoints.authorizer import authorizer
+from server.endpoints.authorizer import Authorizer, authorizer
 from server.endpoints.context import Context, propose, read, write
+from server.endpoints.entry_rights import may_read, require_read, require_write
 from server.endpoints.intentions import check_entry
 
 
@@ -67,8 +68,10 @@ async def apply(context: Context, args: ConfigEntryRequest) -> bool:
     """Write an entry; false when a cas did not match."""
     if args.entry is None:
         raise RpcError("missing config entry")
+    entry = normal(args.entry)
+    require_write(authorizer(context, args.token), entry)
     request = ConfigEntryRequest(
-        op=args.op or "upsert", datacenter=args.datacenter or context.datacenter, entry=normal(args.entry)
+        op=args.op or "upsert", datacenter=args.datacenter or context.datacenter, entry=entry
     )
     return bool(await propose(context, CommandType.CONFIG_ENTRY, request))
 
@@ -80,6 +83,7 @@ async def delete(context: Context, args: ConfigEntryRequest) -> ConfigEntryDelet
         raise RpcError("missing config entry")
     if isinstance(args.entry, ProxyConfigEntry):
         default_rules.check_proxy_defaults_name(args.entry.name)
+    require_write(authorizer(context, args.token), args.entry)
     op = args.op if args.op in ("delete", "delete-cas") else "delete"
     request = ConfigEntryRequest(op=op, datacenter=args.datacenter or context.datacenter, entry=args.entry)
     done = await propose(context, CommandType.CONFIG_ENTRY, request)
@@ -95,6 +99,7 @@ def _check_kind(kind: str) -> None:
 def get(context: Context, args: ConfigEntryQuery, watch: Watch | None) -> ConfigEntryResponse:
     """One entry."""
     _check_kind(args.kind)
+    require_read(authorizer(context, args.token), args.kind, args.name)
     entry, index = context.fsm.store.config_entries.get(args.kind, args.name, watch)
     return ConfigEntryResponse(entry=entry, index=index)
 
@@ -119,7 +124,14 @@ def list_entries(context: Context, args: ConfigEntryQuery, watch: Watch | None) 
     """The entries of a kind."""
     _check_kind(args.kind)
     entries, index = context.fsm.store.config_entries.of_kind(args.kind, watch)
-    return IndexedConfigEntries(kind=args.kind, entries=entries, index=index)
+    authz = authorizer(context, args.token)
+    seen = [entry for entry in entries if _may_see(authz, entry)]
+    hidden = len(seen) < len(entries)
+    return IndexedConfigEntries(kind=args.kind, entries=seen, index=index, results_filtered_by_acls=hidden)
+
+
+def _may_see(authz: Authorizer, entry: Any) -> bool:
+    return authz.allows_all or may_read(authz, kind_of(entry), getattr(entry, "name", ""))
 
 
 @read("ConfigEntry.ListAll")
@@ -127,6 +139,7 @@ def list_all(context: Context, args: ConfigEntryListAllRequest, watch: Watch | N
     """The entries of several kinds, or of all."""
     entries, index = context.fsm.store.config_entries.of_kind("", watch)
     wanted = set(args.kinds or ())
-    return IndexedGenericConfigEntries(
-        entries=[entry for entry in entries if not wanted or kind_of(entry) in wanted], index=index
-    )
+    authz = authorizer(context, args.token)
+    found = [entry for entry in entries if not wanted or kind_of(entry) in wanted]
+    seen = [entry for entry in found if _may_see(authz, entry)]
+    return IndexedGenericConfigEntries(entries=seen, index=index, results_filtered_by_acls=len(seen) < len(found))

@@ -2,10 +2,12 @@
 
 import msgspec
 
+from mesh.spiffe import AgentIdentity, ServiceIdentity
 from model.errors import CONNECT_NOT_ENABLED, RpcError
 from model.structs.catalog_rpc import DCSpecificRequest
 from model.structs.connect import CAConfiguration, CARequest, CASignRequest, IndexedCARoots, IssuedCert
 from model.tables import Watch
+from server.endpoints.authorizer import authorizer
 from server.endpoints.context import Context, read, write
 
 
@@ -26,6 +28,7 @@ def roots(context: Context, args: DCSpecificRequest, watch: Watch | None) -> Ind
 @read("ConnectCA.ConfigurationGet")
 def configuration(context: Context, args: DCSpecificRequest, watch: Watch | None) -> CAConfiguration:
     """The configuration, as it was given."""
+    authorizer(context, args.token).require("operator", "write")
     config = context.fsm.store.connect_ca.config
     if config is None:
         raise RpcError(CONNECT_NOT_ENABLED)
@@ -35,6 +38,7 @@ def configuration(context: Context, args: DCSpecificRequest, watch: Watch | None
 @write("ConnectCA.ConfigurationSet")
 async def configure(context: Context, args: CARequest) -> None:
     """Change the configuration."""
+    authorizer(context, args.token).require("operator", "write")
     if args.config is None:
         raise RpcError("missing CA configuration")
     current = context.fsm.store.connect_ca.config
@@ -46,4 +50,12 @@ async def configure(context: Context, args: CARequest) -> None:
 @write("ConnectCA.Sign")
 async def sign(context: Context, args: CASignRequest) -> IssuedCert:
     """Issue a leaf certificate."""
-    return await context.ca.sign(args.csr)
+    authz = authorizer(context, args.token)
+
+    def check(identity: ServiceIdentity | AgentIdentity) -> None:
+        if isinstance(identity, ServiceIdentity):
+            authz.require("service", "write", identity.service)
+        else:
+            authz.require("node", "write", identity.node)
+
+    return await context.ca.sign(args.csr, check=check)

@@ -17,6 +17,8 @@ from model.commands import CommandType, command
 from model.errors import RpcError
 from model.structs.coordinate import Coordinate, CoordinateVector
 from model.tables import Watch
+from server.acl.login.verifying import Verifier
+from server.acl.resolver import Resolver
 from server.fsm import Fsm
 from server.leader.autopilot import Autopilot
 from server.leader.ca import CertificateAuthority
@@ -134,6 +136,14 @@ class Context(Protocol):
         """Whether this server takes part in the mesh."""
 
     @property
+    def acl(self) -> Resolver:
+        """Who may do what."""
+
+    @property
+    def credentials(self) -> Verifier:
+        """Verifies what logins bring."""
+
+    @property
     def session_timers(self) -> SessionTimers:
         """When sessions expire; filled while this server leads."""
 
@@ -152,6 +162,9 @@ class Context(Protocol):
     @property
     def ca(self) -> CertificateAuthority:
         """The certificate authority; it signs while this server leads."""
+
+    async def call(self, method: str, args: Wire) -> Any:
+        """Make a call as if it came from outside: it is carried out here or passed on. Raises RpcError."""
 
     async def forward(self, method: str, args: Wire, address: str) -> Any:
         """Make a call on the server at `ip:port` and return its reply.

@@ -64,5 +64,6 @@ def list_nodes(context: Context, args: DCSpecificRequest, watch: Watch | None) -
 def node(context: Context, args: NodeSpecificRequest, watch: Watch | None) -> IndexedCoordinates:
     """The coordinates of one node."""
     store, authz = context.fsm.store, authorizer(context, args.token)
+    authz.require("node", "read", args.node)
     rows, index = store.coordinates.of_node(args.node, watch)
     return _visible(rows, index, authz)

@@ -16,6 +16,7 @@ from model.tables import Watch
 from server.endpoints.authorizer import Authorizer, authorizer
 from server.endpoints.context import Context, read
 from server.endpoints.gateways import connect_instances, ingress_instances
+from server.endpoints.query import Unanswered
 from server.endpoints.selection import (
     filtered,
     has_meta,
@@ -88,11 +89,13 @@ def service_checks(
 @read("Health.ServiceNodes")
 def service_nodes(
     context: Context, args: ServiceSpecificRequest, watch: Watch | None
-) -> IndexedCheckServiceNodes:
+) -> IndexedCheckServiceNodes | Unanswered:
     """The instances of a service (or its proxies) with all checks that concern them."""
     store, authz = context.fsm.store, authorizer(context, args.token)
     if not args.service_name:
         raise RpcError("Must provide service name")
+    if (args.ingress or args.connect) and not authz.service_read(args.service_name):
+        return Unanswered(IndexedCheckServiceNodes(nodes=[]))
     catalog = store.catalog
     if args.ingress:
         rows, index = ingress_instances(store, args.service_name, watch)

@@ -4,7 +4,7 @@ import msgspec
 
 from mesh import intentions as logic
 from model.commands import CommandType
-from model.errors import INTENTION_NOT_FOUND, RpcError
+from model.errors import INTENTION_NOT_FOUND, PERMISSION_DENIED, RpcError
 from model.gotime import GoTime
 from model.structs.config_entries import ServiceIntentionsConfigEntry
 from model.structs.config_rpc import ConfigEntryRequest
@@ -14,11 +14,13 @@ from model.structs.intentions import (
     Intention,
     IntentionListRequest,
     IntentionQueryCheckResponse,
+    IntentionQueryExact,
     IntentionQueryRequest,
     IntentionRequest,
     SourceIntention,
 )
 from model.tables import Watch
+from server.endpoints.authorizer import Authorizer, authorizer
 from server.endpoints.context import Context, propose, read, write
 from server.endpoints.selection import filtered
 from server.state.store import Store
@@ -35,17 +37,37 @@ def all_intentions(store: Store, watch: Watch | None = None) -> tuple[list[Inten
 @read("Intention.List")
 def list_intentions(context: Context, args: IntentionListRequest, watch: Watch | None) -> IndexedIntentions:
     """All intentions."""
+    authz = authorizer(context, args.token)
     found, index = all_intentions(context.fsm.store, watch)
     found = filtered(args.filter, Intention, found)
-    return IndexedIntentions(intentions=found, index=index, data_origin="config")
+    seen = found if authz.allows_all else [one for one in found if _may_read(authz, one)]
+    return IndexedIntentions(
+        intentions=seen, index=index, data_origin="config", results_filtered_by_acls=len(seen) < len(found)
+    )
+
+
+def _may_read(authz: Authorizer, one: Intention | IntentionQueryExact) -> bool:
+    """Whether a token may see an intention: it may those of its source or of its destination."""
+    return authz.allowed("intention", "read", one.source_name) or authz.allowed(
+        "intention", "read", one.destination_name
+    )
+
+
+def _require_write(context: Context, token: str, destination: str) -> None:
+    """Raise RpcError unless a token may write the intentions to a service."""
+    if not authorizer(context, token).allowed("intention", "write", destination):
+        raise RpcError(PERMISSION_DENIED)
 
 
 @read("Intention.Get")
 def get(context: Context, args: IntentionQueryRequest, watch: Watch | None) -> IndexedIntentions:
     """One intention, by ID or by its two names. Raises RpcError when there is none."""
+    authz = authorizer(context, args.token)
     found, index = all_intentions(context.fsm.store, watch)
     if args.exact is not None:
         exact = args.exact
+        if not _may_read(authz, exact):
+            raise RpcError(PERMISSION_DENIED)
         wanted = [
             one
             for one in found
@@ -57,6 +79,8 @@ def get(context: Context, args: IntentionQueryRequest, watch: Watch | None) -> I
         wanted = [one for one in found if one.id == args.intention_id]
     if not wanted:
         raise RpcError(INTENTION_NOT_FOUND)
+    if not _may_read(authz, wanted[0]):
+        raise RpcError(PERMISSION_DENIED)
     return IndexedIntentions(intentions=wanted[:1], index=index)
 
 
@@ -70,6 +94,9 @@ def match(context: Context, args: IntentionQueryRequest, watch: Watch | None) ->
     """For each name, the intentions that concern it as source or as destination."""
     if args.match is None:
         raise RpcError("Match must be specified")
+    authz = authorizer(context, args.token)
+    for entry in args.match.entries or ():
+        authz.require("intention", "read", entry.name)
     found, index = all_intentions(context.fsm.store, watch)
     pick = logic.for_source if args.match.type == "source" else logic.for_destination
     return IndexedIntentionMatches(matches=[pick(found, name.name) for name in args.match.entries or ()], index=index)
@@ -81,8 +108,12 @@ def check(context: Context, args: IntentionQueryRequest, watch: Watch | None) ->
     wanted = args.check
     if wanted is None:
         raise RpcError("Check must be specified on args")
+    authz = authorizer(context, args.token)
+    authz.require("service", "read", wanted.destination_name)
     found, _ = all_intentions(context.fsm.store, watch)
-    allowed, _ = logic.decide(found, wanted.source_name, wanted.destination_name, default_allow=True)
+    allowed, _ = logic.decide(
+        found, wanted.source_name, wanted.destination_name, default_allow=authz.intention_default
+    )
     return IntentionQueryCheckResponse(allowed=allowed)
 
 
@@ -119,6 +150,11 @@ async def apply(context: Context, args: IntentionRequest) -> str:
     intention = args.intention
     if intention is None:
         raise RpcError("missing intention")
+    if intention.destination_name:
+        _require_write(context, args.token, intention.destination_name)
+    if args.op in ("update", "delete") and intention.id:  # Whatever name comes with it, the ID says which one it is.
+        known, _ = _find(context, intention.id, "modify" if args.op == "update" else "delete")
+        _require_write(context, args.token, known.name)
     if args.op == "create":
         return await _create(context, intention)
     if args.op == "update":

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from mesh.gateway_links import GATEWAY_KINDS
-from model.errors import RpcError
+from model.errors import PERMISSION_DENIED, RpcError
 from model.structs.catalog import CheckServiceNode, GatewayService, Node, NodeInfo
 from model.structs.catalog_rpc import (
     CatalogSummary,
@@ -25,15 +25,19 @@ from server.endpoints.selection import filtered
 from server.state.store import Store
 
 
-def _info(store: Store, node: Node, authz: Authorizer) -> NodeInfo:
+def _info(store: Store, node: Node, authz: Authorizer) -> tuple[NodeInfo, bool]:
+    """All that is on a node, and whether the token hid some of it."""
     catalog = store.catalog
     key = node.node.lower()
     services = [row.service for row in catalog.instances.by("node", key)]
     checks = catalog.checks.by("node", key)
+    hidden = False
     if not authz.allows_all:
+        all_rows = len(services) + len(checks)
         services = [service for service in services if authz.service_read(service.service)]
         checks = [check for check in checks if not check.service_name or authz.service_read(check.service_name)]
-    return NodeInfo(
+        hidden = len(services) + len(checks) < all_rows
+    info = NodeInfo(
         id=node.id,
         node=node.node,
         address=node.address,
@@ -42,6 +46,7 @@ def _info(store: Store, node: Node, authz: Authorizer) -> NodeInfo:
         services=services,
         checks=checks,
     )
+    return info, hidden
 
 
 @read("Internal.NodeInfo")
@@ -55,7 +60,8 @@ def node_info(context: Context, args: NodeSpecificRequest, watch: Watch | None) 
         return IndexedNodeDump(index=index)  # Nothing is imported from peers.
     if not authz.node_read(node.node):
         return IndexedNodeDump(index=index, results_filtered_by_acls=True)
-    return IndexedNodeDump(dump=[_info(store, node, authz)], index=index)
+    info, hidden = _info(store, node, authz)
+    return IndexedNodeDump(dump=[info], index=index, results_filtered_by_acls=hidden)
 
 
 @read("Internal.NodeDump")
@@ -64,9 +70,10 @@ def node_dump(context: Context, args: DCSpecificRequest, watch: Watch | None) ->
     store, authz = context.fsm.store, authorizer(context, args.token)
     _, index = store.catalog.all_instances(watch)
     nodes = store.catalog.nodes.rows()
-    seen = [node for node in nodes if authz.node_read(node.node)]
-    dump = filtered(args.filter, NodeInfo, [_info(store, node, authz) for node in seen])
-    return IndexedNodeDump(dump=dump, index=index, results_filtered_by_acls=len(seen) < len(nodes))
+    seen = [_info(store, node, authz) for node in nodes if authz.node_read(node.node)]
+    dump = filtered(args.filter, NodeInfo, [info for info, _ in seen])
+    hidden = len(seen) < len(nodes) or any(some for _, some in seen)
+    return IndexedNodeDump(dump=dump, index=index, results_filtered_by_acls=hidden)
 
 
 @read("Internal.ServiceDump")
@@ -98,8 +105,8 @@ def service_dump(context: Context, args: ServiceDumpRequest, watch: Watch | None
 @read("Internal.CatalogOverview")
 def catalog_overview(context: Context, args: DCSpecificRequest, watch: Watch | None) -> CatalogSummary:
     """Counts of nodes, services and checks by health."""
-    authz = authorizer(context, args.token)
-    authz.require("operator", "read")
+    if not authorizer(context, args.token).allowed("operator", "read"):
+        raise RpcError(f"{PERMISSION_DENIED}: provided token lacks permission 'operator:read'")
     catalog = context.fsm.store.catalog
     nodes = [_worst(check.status for check in catalog.checks.by("node", node.node.lower())) for node in catalog.nodes]
     services: dict[str, list[str]] = {}

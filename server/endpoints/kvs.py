@@ -6,7 +6,7 @@ from model.commands import CommandType
 from model.errors import RpcError
 from model.structs.kv import IndexedDirEntries, IndexedKeyList, KeyListRequest, KeyRequest, KVSRequest
 from model.tables import Watch
-from server.endpoints.authorizer import authorizer
+from server.endpoints.authorizer import Authorizer, authorizer
 from server.endpoints.context import Context, propose, read, write
 
 
@@ -38,11 +38,17 @@ def get(context: Context, args: KeyRequest, watch: Watch | None) -> IndexedDirEn
     return IndexedDirEntries(entries=[entry] if entry is not None else None, index=index)
 
 
+def _may_list(context: Context, authz: Authorizer, prefix: str) -> None:
+    """With `acl.enable_key_list_policy` the right to list is needed, too. Raises RpcError."""
+    if context.acl.settings.key_list_policy and prefix:
+        authz.require("key", "list", prefix)
+
+
 @read("KVS.List")
 def list_entries(context: Context, args: KeyRequest, watch: Watch | None) -> IndexedDirEntries:
     """All keys that begin with a prefix, with their values."""
     store, authz = context.fsm.store, authorizer(context, args.token)
-    authz.require("key", "list", args.key)
+    _may_list(context, authz, args.key)
     entries, index = store.kv.under(args.key, watch)
     seen = entries if authz.allows_all else [entry for entry in entries if authz.key_read(entry.key)]
     return IndexedDirEntries(entries=seen or None, index=index, results_filtered_by_acls=len(seen) < len(entries))
@@ -52,7 +58,7 @@ def list_entries(context: Context, args: KeyRequest, watch: Watch | None) -> Ind
 def list_keys(context: Context, args: KeyListRequest, watch: Watch | None) -> IndexedKeyList:
     """The names of keys that begin with a prefix, cut at the separator."""
     store, authz = context.fsm.store, authorizer(context, args.token)
-    authz.require("key", "list", args.prefix)
+    _may_list(context, authz, args.prefix)
     entries, index = store.kv.under(args.prefix, watch)
     keys = [entry.key for entry in entries if authz.allows_all or authz.key_read(entry.key)]
     hidden = len(keys) < len(entries)

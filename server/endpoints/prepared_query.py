@@ -7,7 +7,7 @@ import msgspec
 
 from model.commands import CommandType
 from model.durations import DurationError, parse_duration
-from model.errors import QUERY_NOT_FOUND, RpcError
+from model.errors import PERMISSION_DENIED, QUERY_NOT_FOUND, RpcError
 from model.structs.catalog import CheckServiceNode
 from model.structs.catalog_rpc import DCSpecificRequest, QuerySource
 from model.structs.queries import (
@@ -125,13 +125,16 @@ def _meta_problem(key: str, value: str) -> str:
 
 
 def _shown(query: PreparedQuery, authz: Authorizer) -> PreparedQuery:
-    if query.token and not authz.allows_all:
+    if query.token and not authz.allowed("acl", "write"):
         return msgspec.structs.replace(query, token=REDACTED)
     return query
 
 
 def _may_read(query: PreparedQuery, authz: Authorizer) -> bool:
-    return authz.allows_all or (bool(query.name or query.template.type) and authz.allowed("query", "read", query.name))
+    """Whether a token may see a query; those without a name are for who manages tokens, or knows their IDs."""
+    if authz.allowed("acl", "write"):
+        return True
+    return bool(query.name or query.template.type) and authz.allowed("query", "read", query.name)
 
 
 @read("PreparedQuery.Get")
@@ -142,8 +145,9 @@ def get(context: Context, args: PreparedQuerySpecificRequest, watch: Watch | Non
     query, index = context.fsm.store.queries.get(args.query_id, watch)
     if query is None:
         raise RpcError(QUERY_NOT_FOUND)
-    if not _may_read(query, authz):
-        authz.require("query", "read", query.name)
+    # Nameless queries are for those who know their IDs.
+    if (query.name or query.template.type) and not _may_read(query, authz):
+        raise RpcError(PERMISSION_DENIED)
     return IndexedPreparedQueries(queries=[_shown(query, authz)], index=index)
 
 
@@ -169,7 +173,7 @@ def explain(context: Context, args: PreparedQueryExecuteRequest, watch: Watch | 
     authz = authorizer(context, args.token)
     query = _resolve(context, args)
     if not _may_read(query, authz):
-        authz.require("query", "read", query.name)
+        raise RpcError(PERMISSION_DENIED)
     return PreparedQueryExplainResponse(query=_shown(query, authz))
 
 

@@ -6,10 +6,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from model.acl.topics import WHO_MAY, who_may
 from model.errors import NO_LEADER, RpcError
 from model.metrics import METRICS
 from model.structs.base import Meta, Query
 from model.tables import Watch
+from server.acl.identities import ANONYMOUS_SECRET
 from server.endpoints.context import Context, ReadFunction
 from server.raft.errors import LeadershipLost, NotLeader, ProposalTimeout
 
@@ -47,13 +49,16 @@ async def run_read(context: Context, function: ReadFunction, args: Query) -> Any
         reply = function(context, args, None)
     if isinstance(reply, Unanswered):
         return reply.reply
-    return _with_meta(context, reply) if isinstance(reply, Meta) else reply
+    return _with_meta(context, args, reply) if isinstance(reply, Meta) else reply
 
 
 def leads(context: Context) -> bool:
-    """Whether this server may answer reads in the default mode by itself, as far as it knows."""
+    """Whether this server may answer in the default mode by itself, as far as it knows.
+
+    Not before the first leader has written the tokens that every cluster has: nobody would be known.
+    """
     raft = context.raft
-    return raft.is_leader and raft.ready_for_reads
+    return raft.is_leader and raft.ready_for_reads and context.acl.ready
 
 
 def read_now(context: Context, function: ReadFunction, args: Query, watch: Watch) -> Any:
@@ -62,7 +67,7 @@ def read_now(context: Context, function: ReadFunction, args: Query, watch: Watch
     Raises RpcError.
     """
     reply = function(context, args, watch)
-    return _with_meta(context, reply) if isinstance(reply, Meta) else reply
+    return _with_meta(context, args, reply) if isinstance(reply, Meta) else reply
 
 
 def seconds_to_wait(context: Context, max_query_time: int) -> float:
@@ -86,12 +91,17 @@ async def _blocking(context: Context, function: ReadFunction, args: Query) -> An
             return reply  # It looked at nothing that one could wait for: such reads never block.
         if context.fsm.store is not store:
             return reply  # A restore replaced the state: the client must begin anew from a lower index.
+        # Who loses rights while waiting is not to get what was seen before.
+        watch.note(WHO_MAY, who_may(args.token))
         if not await watch.wait(store.watches, max(0.0, deadline - loop.time())):
-            return reply
+            return reply if context.acl.lasts(args.token) else function(context, args, None)
 
 
-def _with_meta(context: Context, reply: Meta) -> Meta:
+def _with_meta(context: Context, args: Query, reply: Meta) -> Meta:
     raft = context.raft
+    if reply.results_filtered_by_acls and args.token in ("", ANONYMOUS_SECRET):
+        # That there is more is only told to those who are known.
+        reply = msgspec.structs.replace(reply, results_filtered_by_acls=False)
     if raft.is_leader:
         if reply.index > 0:
             return msgspec.structs.replace(reply, known_leader=True)

@@ -6,8 +6,10 @@ import msgspec
 
 from mesh.service_rules import listed, problems_of
 from model.errors import RpcError
-from model.structs.catalog import HealthCheck, HealthCheckDefinition, NodeService, Weights
+from model.structs.catalog import HealthCheck, HealthCheckDefinition, Node, NodeService, Weights
 from model.structs.catalog_rpc import RegisterRequest
+from server.endpoints.authorizer import Authorizer
+from server.state.store import Store
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _ANY_ADDRESS = ("0.0.0.0", "::", "[::]")
@@ -38,6 +40,32 @@ def prepare_registration(args: RegisterRequest, datacenter: str) -> RegisterRequ
         datacenter=args.datacenter or datacenter,
         token="",
     )
+
+
+def changes_node(known: Node | None, request: RegisterRequest) -> bool:
+    """Whether a registration makes a node, or changes what is known of it."""
+    if known is None:
+        return True
+    if request.skip_node_update:
+        return False
+    return (known.id, known.node, known.address, known.tagged_addresses or {}, known.meta or {}) != (
+        request.id,
+        request.node,
+        request.address,
+        request.tagged_addresses or {},
+        request.node_meta or {},
+    )
+
+
+def require_known_check(store: Store, node: str, check_id: str, authz: Authorizer) -> None:
+    """Raise RpcError unless a token may write the check that has an ID now, whatever is to take its place."""
+    known = store.catalog.check(node, check_id)
+    if known is None:
+        return
+    if known.service_name:
+        authz.require("service", "write", known.service_name)
+    else:
+        authz.require("node", "write", known.node)
 
 
 def prepare_service(service: NodeService) -> NodeService:

@@ -28,7 +28,7 @@ _SERVERS = "consul"
 _INGRESS = "ingress-gateway"
 
 
-def _mesh(store: Store, watch: Watch | None) -> tuple[topology.Mesh, int]:
+def _mesh(store: Store, watch: Watch | None, default_allow: bool) -> tuple[topology.Mesh, int]:
     """What the catalog and the intentions say about calls, and the index to wait from."""
     instances, index = store.catalog.all_instances(watch)
     services: dict[str, None] = {}
@@ -57,7 +57,7 @@ def _mesh(store: Store, watch: Watch | None) -> tuple[topology.Mesh, int]:
         transparent=frozenset(transparent),
         calls={name: frozenset(called) for name, called in calls.items()},
         intentions=intentions,
-        default_allow=True,
+        default_allow=default_allow,
     )
     return mesh, max(index, changed)
 
@@ -80,7 +80,7 @@ def service_topology(context: Context, args: ServiceSpecificRequest, watch: Watc
     if not args.service_name:
         raise RpcError("Must provide a service name")
     authz.require("service", "read", args.service_name)
-    mesh, index = _mesh(store, watch)
+    mesh, index = _mesh(store, watch, authz.intention_default)
     up, down = topology.upstreams(mesh, args.service_name), topology.downstreams(mesh, args.service_name)
     upstreams, some_hidden = _instances(store, up.sources, authz)
     downstreams, more_hidden = _instances(store, down.sources, authz)
@@ -117,7 +117,7 @@ def intention_upstreams(context: Context, args: ServiceSpecificRequest, watch: W
     if not args.service_name:
         raise RpcError("Must provide a service name")
     authz.require("service", "read", args.service_name)
-    mesh, index = _mesh(store, watch)
+    mesh, index = _mesh(store, watch, authz.intention_default)
     anything = mesh._replace(transparent=frozenset((args.service_name,)), calls={})
     names = [name for name in topology.upstreams(anything, args.service_name).sources if authz.service_read(name)]
     return IndexedServiceList(services=[ServiceName(name=name) for name in names], index=index)
@@ -182,6 +182,7 @@ def gateway_intentions(context: Context, args: IntentionQueryRequest, watch: Wat
 @read("Internal.ExportedServicesForPeer")
 def exported_services(context: Context, args: ServiceDumpRequest, watch: Watch | None) -> IndexedServiceList:
     """The services that a peer may use: none, since there are no peers to export to."""
+    authorizer(context, args.token)  # Whoever is unknown is told so.
     if not args.peer_name:
         raise RpcError("must provide PeerName")
     return IndexedServiceList(services=[], index=1)

@@ -9,7 +9,7 @@ from model.tables import Watch
 from server.endpoints.authorizer import Authorizer, authorizer
 from server.endpoints.context import Context, propose, read, write
 from server.endpoints.query import Unanswered
-from server.endpoints.registration import check_node_id, prepare_check, prepare_service
+from server.endpoints.registration import check_node_id, prepare_check, prepare_service, require_known_check
 from server.state import txn
 
 
@@ -24,7 +24,9 @@ def _prepare(context: Context, op: TxnOp, authz: Authorizer) -> TxnOp:
             raise RpcError(f'failed to lock key "{entry.key}", lock is delayed')
         if verb == "delete-tree":
             authz.require("key", "write-prefix", entry.key)
-        elif verb in txn.WRITE_VERBS:
+        elif verb in ("check-index", "check-session"):
+            authz.require("key", "read", entry.key)
+        elif verb not in ("get", "get-tree", "get-or-empty"):
             authz.require("key", "write", entry.key)
     elif op.node is not None:
         check_node_id(op.node.node.id)
@@ -35,16 +37,19 @@ def _prepare(context: Context, op: TxnOp, authz: Authorizer) -> TxnOp:
             node = msgspec.structs.replace(node, datacenter=context.datacenter)
             return msgspec.structs.replace(op, node=msgspec.structs.replace(op.node, node=node))
     elif op.service is not None:
-        if op.service.verb in ("set", "cas"):
-            service = prepare_service(op.service.service)
+        if op.service.verb == "get":
+            return op
+        writes = op.service.verb in ("set", "cas")
+        service = prepare_service(op.service.service) if writes else op.service.service
+        if writes:
             authz.require("service", "write", service.service)
-            return msgspec.structs.replace(op, service=msgspec.structs.replace(op.service, service=service))
-        if op.service.verb != "get":
-            known = store.catalog.instance(op.service.node, op.service.service.id)
-            if known is not None:
-                authz.require("service", "write", known.service.service)
+        known = store.catalog.instance(op.service.node, service.id)
+        if known is not None:  # Under this ID there may be a service of another name.
+            authz.require("service", "write", known.service.service)
+        return msgspec.structs.replace(op, service=msgspec.structs.replace(op.service, service=service))
     elif op.check is not None and op.check.verb != "get":
         check = op.check.check
+        require_known_check(store, check.node, check.check_id or check.name, authz)
         if check.service_id:
             instance = store.catalog.instance(check.node, check.service_id)
             name = instance.service.service if instance is not None else check.service_name
@@ -54,6 +59,10 @@ def _prepare(context: Context, op: TxnOp, authz: Authorizer) -> TxnOp:
         if op.check.verb in ("set", "cas"):
             prepared = prepare_check(check, check.node)
             return msgspec.structs.replace(op, check=msgspec.structs.replace(op.check, check=prepared))
+    elif op.session is not None:
+        session = store.sessions.rows.get(op.session.session.id)
+        if session is not None:
+            authz.require("session", "write", session.node)
     return op
 
 

@@ -267,8 +267,16 @@ class CertificateAuthority:
             raise RpcError("could not atomically update roots and config")
         log.info("CA rotated to new root under provider: provider=%s", PROVIDER)
 
-    async def sign(self, csr: str, foreign_domain: str = "") -> IssuedCert:
-        """Issue a leaf for a request, which may also be for `foreign_domain`. Raises RpcError with what is wrong."""
+    async def sign(
+        self,
+        csr: str,
+        foreign_domain: str = "",
+        check: Callable[[ServiceIdentity | AgentIdentity], None] = lambda identity: None,
+    ) -> IssuedCert:
+        """Issue a leaf for a request, which may also be for `foreign_domain`. Raises RpcError with what is wrong.
+
+        `check` raises RpcError when whoever asks may not have a certificate of an identity.
+        """
         ca = self._store().connect_ca
         root = ca.active_root()
         state = ca.provider_states.get(root.id) if root else None
@@ -291,6 +299,7 @@ class CertificateAuthority:
             raise RpcError(
                 f'SPIFFE ID in CSR from a different datacenter: "{identity.datacenter}", we are "{self._datacenter}"'
             )
+        check(identity)
         issued = certificates.sign_leaf(
             request,
             identity,

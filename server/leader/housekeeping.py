@@ -16,6 +16,7 @@ from model.structs.kv import TombstoneRequest
 from model.structs.operator import AutopilotSetConfigRequest, SystemMetadataEntry, SystemMetadataRequest
 from model.structs.session import Session, SessionRequest
 from server.endpoints.context import Context, propose
+from server.leader.access import remove_expired_tokens
 from server.raft.errors import RaftError
 
 log = logging.getLogger("lictor.leader")
@@ -48,6 +49,7 @@ class Housekeeping:
             now = loop.time()
             try:
                 await self.expire_sessions()
+                await remove_expired_tokens(context)
                 if now >= coordinates_at:
                     coordinates_at = now + COORDINATE_PERIOD
                     await self.write_coordinates()

@@ -10,6 +10,8 @@ from gossip.core import EventKind, Member, MemberEvent
 from model.errors import RpcError
 from model.metrics import METRICS
 from server.endpoints.context import Context
+from server.leader import access
+from server.leader.acl_replication import AclReplication
 from server.leader.housekeeping import Housekeeping
 from server.leader.reconcile import Reconciler
 from server.leader.tending import Tending
@@ -80,7 +82,7 @@ class LeaderLoop:
         try:
             await self._until_done(self._establish)
             loop = asyncio.get_running_loop()
-            chores = [loop.create_task(work(self._context).run()) for work in (Housekeeping, Tending)]
+            chores = [loop.create_task(work(self._context).run()) for work in (Housekeeping, Tending, AclReplication)]
             while True:
                 delay = RECONCILE_INTERVAL
                 try:
@@ -107,6 +109,7 @@ class LeaderLoop:
         _BARRIERS.add((time.perf_counter() - began) * 1000.0)
         # Before the first registration: whether a service gets a virtual address hangs on these.
         await Housekeeping(self._context).set_markers()
+        await access.establish(self._context)
         if self._context.connect_enabled:
             await self._context.ca.initialize()
 

@@ -3,6 +3,7 @@
 What lives here
     core, entries, progress, quorum, confchange, messages   the protocol; no socket, disk, clock or randomness
     log, snapshot                                           what is durable
+    opening, log_writer, applying, snapshotting, waiting    a node's work with the disk, the state machine and callers
     transport                                               messages and snapshots between servers
     driver                                                  `RaftNode`, which binds all of it to asyncio
 

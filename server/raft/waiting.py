@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from server.raft.errors import LeadershipLost, ProposalTimeout
 from server.raft.messages import Entry
+
+
+def fail(futures: Iterable[asyncio.Future[Any]], error: Exception) -> None:
+    """Set an error on those futures that nothing has happened to yet."""
+    for future in futures:
+        if not future.done():
+            future.set_exception(error)
 
 
 class _Proposal(NamedTuple):
@@ -53,9 +61,7 @@ class Waiting:
     def fail_proposals(self, error: Exception) -> None:
         """None of the entries' outcomes will be known here."""
         proposals, self._proposals = self._proposals, {}
-        for waiting in proposals.values():
-            if not waiting.future.done():
-                waiting.future.set_exception(error)
+        fail([waiting.future for waiting in proposals.values()], error)
 
     def for_index(self, index: int, applied: int, future: asyncio.Future[int]) -> None:
         """Set the future to `index` once that is applied; `applied` is how far it is now."""
@@ -79,7 +85,45 @@ class Waiting:
     def fail_all(self, error: Exception) -> None:
         """Nothing will happen here any more."""
         self.fail_proposals(error)
-        for _, future in self._readers:
-            if not future.done():
-                future.set_exception(error)
+        fail([future for _, future in self._readers], error)
         self._readers = []
+
+
+class Reads:
+    """Reads that need a proof of leadership first: those that nobody asked the core for yet, and those it works on."""
+
+    def __init__(self) -> None:
+        self._new: list[asyncio.Future[int]] = []
+        self._asked: set[asyncio.Future[int]] = set()
+
+    def add(self) -> asyncio.Future[int]:
+        """A new read: the index up to which its answer must have applied."""
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._new.append(future)
+        return future
+
+    def take(self) -> list[asyncio.Future[int]]:
+        """The new reads that somebody still waits for."""
+        if not self._new:
+            return []
+        new, self._new = self._new, []
+        return [future for future in new if not future.done()]
+
+    def asked(self, futures: Iterable[asyncio.Future[int]]) -> None:
+        """The core was asked for these reads."""
+        self._asked.update(futures)
+
+    def answered(self, future: asyncio.Future[int]) -> None:
+        """The core is done with a read."""
+        self._asked.discard(future)
+
+    def fail_asked(self, error: Exception) -> None:
+        """The core will not answer what it was asked."""
+        asked, self._asked = self._asked, set()
+        fail(asked, error)
+
+    def fail_all(self, error: Exception) -> None:
+        """Nothing will be answered here any more."""
+        new, self._new = self._new, []
+        fail(new, error)
+        self.fail_asked(error)

@@ -5,12 +5,12 @@ Source: the public description of prepared query templates: `${name.full}`, `${n
 """
 
 import functools
-import re
 from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
 
+from model import hil
 from model.errors import RpcError
 from model.goregexp import Regexp, RegexpError, compile_regexp
 from model.structs.queries import PreparedQuery, ServiceQuery
@@ -21,7 +21,6 @@ MAX_KEPT = 512
 MAX_FILLED = 64 << 10
 """Characters that a text may have once its variables are filled in."""
 _VARIABLES = ("name.full", "name.prefix", "name.suffix", "agent.segment")
-_CALL = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(?:\(\s*(-?\d+)?\s*\))?\s*", re.ASCII)
 
 
 class Names(NamedTuple):
@@ -59,44 +58,26 @@ def _parse_kept(text: str, where: str) -> tuple[Piece, ...]:
 
 
 def _parse_now(text: str, where: str) -> tuple[Piece, ...]:
-    pieces: list[Piece] = []
-    at = 0
-    while True:
-        start = text.find("${", at)
-        if start < 0:
-            pieces.append(_literal(text[at:]))
-            return tuple(pieces)
-        if start > at and text[start - 1] == "$":
-            pieces.append(_literal(text[at : start - 1] + "${"))
-            at = start + 2
-            continue
-        pieces.append(_literal(text[at:start]))
-        end = text.find("}", start)
-        if end < 0:
-            raise RpcError(
-                f"Bad format '{text}' in {where}: parse error at 1:{len(text) + 1}: "
-                'expected "}" but found end of string'
-            )
-        pieces.append(_variable(text, text[start + 2 : end], start + 3, where))
-        at = end + 1
+    try:
+        found = hil.pieces(text)
+    except hil.HilError as error:
+        raise RpcError(f"Bad format '{text}' in {where}: {error}") from None
+    return tuple(_literal(one.text) if isinstance(one, hil.Literal) else _variable(text, one, where) for one in found)
 
 
 def _literal(text: str) -> Piece:
     return lambda names: text
 
 
-def _variable(text: str, inside: str, column: int, where: str) -> Piece:
-    problem = f"Bad evaluation for '{text}' in {where}: 1:{column}"
-    found = _CALL.fullmatch(inside)
-    if found is None:
-        raise RpcError(f"Bad format '{text}' in {where}: parse error at 1:{column}: invalid expression")
-    name = found[1]
-    if "(" in inside:
+def _variable(text: str, one: hil.Expression, where: str) -> Piece:
+    problem = f"Bad evaluation for '{text}' in {where}: 1:{one.column}"
+    name = one.name
+    if one.is_call:
         if name != "match":
             raise RpcError(f"{problem}: unknown function called: {name}")
-        if found[2] is None:
+        if one.argument is None:
             raise RpcError(f"{problem}: match: argument 1 is missing")
-        number = int(found[2])
+        number = one.argument
         return lambda names: names.group(number)
     if name not in _VARIABLES:
         raise RpcError(f"{problem}: unknown variable accessed: {name}")

@@ -8,6 +8,7 @@ from kv.keys import Keys
 from kv.sessions import Sessions
 from model.commands import StatePart
 from model.tables import Indexes, Journal, Watches
+from server.state.acl import Acl
 from server.state.catalog import Catalog
 from server.state.config_entries import ConfigEntries
 from server.state.connect_ca import ConnectCa
@@ -39,6 +40,7 @@ class Store:
         self.coordinates = Coordinates(journal, indexes, self.catalog.has_node)
         self.queries = Queries(journal, indexes, lambda session_id: session_id in self.sessions.rows)
         self.autopilot = Autopilot(journal, indexes)
+        self.acl = Acl(journal, indexes)
         self.config_entries = ConfigEntries(journal, indexes)
         self.connect_ca = ConnectCa(journal, indexes)
         self.terminating_addresses = TerminatingAddresses(  # Before the links: it is to see the old ones.
@@ -54,7 +56,7 @@ class Store:
         self.sessions.on_destroy.append(self.queries.session_gone)
         self.parts: tuple[StatePart, ...] = (
             *(self.virtual_ips, self.catalog, self.coordinates, self.sessions, self.kv, self.queries, self.autopilot),
-            *(self.connect_ca, self.config_entries, self.metadata),
+            *(self.connect_ca, self.config_entries, self.metadata, self.acl),
         )
         self.kept_records: list[tuple[int, Any]] = []
         """Records of a restored snapshot that no part knows yet (type, value); they are written back as they came."""

@@ -17,7 +17,7 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
 
 
 def ask(agent: Agent, method: str, path: str, body: Any = None) -> tuple[str, Any]:
-    connection = http.client.HTTPConnection("127.0.0.1", agent.ports["http"], timeout=15)
+    connection = http.client.HTTPConnection("127.0.0.1", agent.ports["http"], timeout=60)
     try:
         connection.request(method, path, json.dumps(body) if body is not None else None)
         response = connection.getresponse()

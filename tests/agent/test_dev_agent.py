@@ -23,7 +23,7 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
 
 
 def ask(agent: Agent, name: str, kind: str = "A", tcp: bool = False) -> DNSRecord:
-    return DNSRecord.parse(DNSRecord.question(name, kind).send("127.0.0.1", agent.ports["dns"], tcp=tcp, timeout=5))
+    return DNSRecord.parse(DNSRecord.question(name, kind).send("127.0.0.1", agent.ports["dns"], tcp=tcp, timeout=60))
 
 
 def test_py_consul_registers_discovers_and_watches(agent: Agent) -> None:
@@ -35,14 +35,14 @@ def test_py_consul_registers_discovers_and_watches(agent: Agent) -> None:
     seen: list[bytes] = []
 
     def watch() -> None:
-        _, changed = client.kv.get("py/a", index=index, wait="10s")
+        _, changed = client.kv.get("py/a", index=index, wait="5m")
         seen.append(changed["Value"])
 
-    watching = threading.Thread(target=watch)
+    watching = threading.Thread(target=watch, daemon=True)
     watching.start()
     time.sleep(0.2)
     client.kv.put("py/a", "two")
-    watching.join(10)
+    watching.join(60)
     assert seen == [b"two"]
 
     client.agent.service.register("py-web", service_id="py-web-1", port=8123, tags=["v1"], check={"ttl": "30s"})
@@ -180,7 +180,7 @@ def test_everything_survives_kill_9(tmp_path: Path) -> None:
 def refused(agent: Agent) -> str:
     agent.start()
     assert agent.process is not None
-    assert agent.process.wait(20) == 1
+    assert agent.process.wait(60) == 1
     return agent.log.read_text()
 
 

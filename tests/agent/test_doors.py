@@ -30,9 +30,9 @@ class Doors:
     def _connection(self, door: str) -> http.client.HTTPConnection:
         if door == "https":
             return http.client.HTTPSConnection(
-                "127.0.0.1", self.agent.ports["https"], timeout=15, context=self._context
+                "127.0.0.1", self.agent.ports["https"], timeout=60, context=self._context
             )
-        connection = http.client.HTTPConnection("127.0.0.1", self.agent.ports["http"], timeout=15)
+        connection = http.client.HTTPConnection("127.0.0.1", self.agent.ports["http"], timeout=60)
         if door == "unix":
             connection.sock = socket.socket(socket.AF_UNIX)
             connection.sock.connect(str(self._path))
@@ -93,7 +93,7 @@ def test_limits_of_the_servers_port_hold_and_change_with_a_reload(doors: Doors) 
 
     def is_served() -> bool:
         """Whether a new connection is taken: one that is not ends before its time for the first byte is over."""
-        with socket.create_connection(address, timeout=15) as one:
+        with socket.create_connection(address, timeout=60) as one:
             one.sendall(b"\x04" + bytes((0, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7)))  # A yamux session, and a ping.
             try:
                 return bool(one.recv(100))
@@ -102,7 +102,7 @@ def test_limits_of_the_servers_port_hold_and_change_with_a_reload(doors: Doors) 
 
     held = []
     for _ in range(3):
-        one = socket.create_connection(address, timeout=15)
+        one = socket.create_connection(address, timeout=60)
         one.sendall(b"\x04")
         held.append(one)
     assert not is_served()
@@ -113,5 +113,5 @@ def test_limits_of_the_servers_port_hold_and_change_with_a_reload(doors: Doors) 
     agent.until(is_served)
     for one in held:
         one.close()
-    with socket.create_connection(address, timeout=15) as silent, contextlib.suppress(ConnectionError):
+    with socket.create_connection(address, timeout=60) as silent, contextlib.suppress(ConnectionError):
         assert silent.recv(1) == b""  # Not a word in three seconds.

@@ -127,7 +127,7 @@ async def serving(
         return reader, writer
 
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             yield application, doors, connect
     finally:
         for writer in writers:

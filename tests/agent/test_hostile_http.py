@@ -17,6 +17,7 @@ import pytest
 from tests.support.process import Agent, dev_agent
 
 HOST = b"Host: x\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n1\r\nv\r\n0\r\n\r\n"
 LEADER = b"GET /v1/status/leader HTTP/1.1\r\n" + HOST + b"\r\n"
 
 
@@ -32,7 +33,7 @@ class Answer:
 class Raw:
     """A socket to the agent, read answer by answer."""
 
-    def __init__(self, agent: Agent, seconds: float = 30) -> None:
+    def __init__(self, agent: Agent, seconds: float = 60) -> None:
         self.socket = socket.create_connection(("127.0.0.1", agent.ports["http"]), timeout=seconds)
         self._file = self.socket.makefile("rb")
 
@@ -108,7 +109,7 @@ def others_served(agent: Agent) -> Iterator[None]:
     def ask() -> None:
         while not stop.wait(0.02) or not answered[0]:
             try:
-                status, _ = agent.request("GET", "/v1/status/leader", seconds=10)
+                status, _ = agent.request("GET", "/v1/status/leader", seconds=60)
                 if status != 200:
                     failures.append(str(status))
                 answered[0] += 1
@@ -198,11 +199,10 @@ def test_heads_beyond_the_limit_are_refused_and_such_within_it_are_not(connect: 
     many = b"".join(b"X-%d: a\r\n" % number for number in range(100))
     assert connect().send(LEADER[:-2] + many + b"\r\n").answer().status == 200
     raw = connect()
-    with pytest.raises(ConnectionError):
+    with contextlib.suppress(ConnectionError):
         for _ in range(200):
             raw.send(b"GET / HTTP/1.1\r\n" + b"X: " + b"a" * 16_000 + b"\r\n")
-            time.sleep(0.001)
-        raise ConnectionError
+    assert raw.ends()
     for unfinished in (b"", b"\r\n"):
         raw = connect().send(LEADER[:-2] + b"X: a\r\n" * 180_000 + unfinished)
         assert raw.answer().status == 431
@@ -273,7 +273,7 @@ def test_a_flood_of_connections_is_the_flooders_problem_alone(agent: Agent) -> N
     with others_served(agent):
         for _ in range(1000):  # The limit here is 400.
             try:
-                flood.append(socket.create_connection(address, timeout=10, source_address=("127.0.0.2", 0)))
+                flood.append(socket.create_connection(address, timeout=60, source_address=("127.0.0.2", 0)))
             except OSError:
                 break
         for one in flood[400:500]:
@@ -288,7 +288,7 @@ def test_a_flood_of_connections_is_the_flooders_problem_alone(agent: Agent) -> N
 
 
 def _is_served(address: tuple[str, int]) -> bool:
-    with socket.create_connection(address, timeout=10, source_address=("127.0.0.2", 0)) as one:
+    with socket.create_connection(address, timeout=60, source_address=("127.0.0.2", 0)) as one:
         one.sendall(LEADER)
         return one.recv(12) == b"HTTP/1.1 200"
 
@@ -312,6 +312,18 @@ def test_who_closes_its_half_still_gets_its_answers(connect: Callable[[], Raw], 
     for _ in range(request_bytes.count(b"HTTP/1")):
         assert raw.answer().status == 200
     assert raw.ends()
+
+
+@pytest.mark.parametrize("before", [b"", LEADER])
+def test_all_that_was_sent_before_closing_ones_half_is_answered(
+    agent: Agent, connect: Callable[[], Raw], before: bytes
+) -> None:
+    agent.json("PUT", "/v1/kv/many", b"x")
+    raw = connect().send(before + (b"GET /v1/kv/many HTTP/1.1\r\n" + HOST + b"\r\n") * 100)
+    raw.socket.shutdown(socket.SHUT_WR)
+    assert [raw.answer().status for _ in range(101 if before else 100)] == [200] * (101 if before else 100)
+    with pytest.raises((EOFError, ConnectionError)):
+        raw.answer()
 
 
 def test_a_blocking_read_of_a_half_closed_connection_does_not_stay(agent: Agent, connect: Callable[[], Raw]) -> None:
@@ -338,10 +350,58 @@ def test_connection_close_is_heeded_and_nothing_behind_it_is_answered(connect: C
     answer = raw.answer()
     assert answer.status == 200 and answer.headers.get("connection", "close") == "close"
     assert raw.ends()
-    raw = connect().send(LEADER[:-2] + b"Connection: close\r\n\r\n" + LEADER)
-    assert raw.answer().status in (200, 400)
+
+
+@pytest.mark.parametrize("before", [b"", LEADER, b"PUT /v1/kv/c HTTP/1.1\r\n" + HOST + CHUNKED])
+@pytest.mark.parametrize("behind", [LEADER, b"no HTTP\r\n\r\n", b"\r\n\r\n", b"x"])
+def test_what_follows_a_last_request_does_not_change_its_answer(
+    connect: Callable[[], Raw], before: bytes, behind: bytes
+) -> None:
+    raw = connect().send(before + LEADER[:-2] + b"Connection: close\r\n\r\n" + behind)
+    for _ in range(2 if before else 1):
+        assert raw.answer().status == 200
     with pytest.raises((EOFError, ConnectionError)):
         raw.answer()
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (LEADER[:-2] + b"Connection: close\r\n\r\n", 200),
+        (b"GET /none HTTP/1.0\r\n\r\n", 404),
+        (b"HEAD /v1/status/leader HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n", 405),
+        (b"no HTTP\r\n\r\n", 400),
+        (LEADER[:-2] + b"Content-Length: x\r\n\r\n", 400),
+        (LEADER[:-2] + b"Expect: much\r\n\r\n", 417),
+        (b"GET / HTTP/2.0\r\n" + HOST + b"\r\n", 505),
+        (b"GET /v1/agent/monitor HTTP/1.0\r\n" + HOST + b"\r\n", 200),
+    ],
+)
+def test_no_answer_names_the_software_that_gives_it(connect: Callable[[], Raw], words: bytes, status: int) -> None:
+    raw = connect().send(words)
+    first = b""
+    while not first.endswith(b"\r\n\r\n"):
+        first += raw.socket.recv(1)
+    assert first.split()[1] == b"%d" % status
+    assert b"\nserver:" not in first.lower()
+
+
+def test_malformed_requests_are_told_no_more_than_that(connect: Callable[[], Raw]) -> None:
+    answer = connect().send(b"no HTTP\r\n\r\n").answer()
+    assert (answer.body, answer.headers["content-type"]) == (b"400 Bad Request", "text/plain; charset=utf-8")
+    assert answer.headers["connection"] == "close"
+
+
+def test_compressed_bodies_are_stored_as_they_came(agent: Agent, connect: Callable[[], Raw]) -> None:
+    value = gzip.compress(b"a" * 1000)
+    words = b"PUT /v1/kv/compressed HTTP/1.1\r\n" + HOST + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
+    assert connect().send(words % len(value) + value).answer().status == 200
+    assert agent.request("GET", "/v1/kv/compressed?raw") == (200, value)
+
+
+def test_a_request_may_have_many_headers(connect: Callable[[], Raw]) -> None:
+    many = b"".join(b"X-%d: a\r\n" % number for number in range(1000))
+    assert connect().send(LEADER[:-2] + many + b"Connection: close\r\n\r\n").answer().status == 200
 
 
 def test_expect_100_continue(agent: Agent, connect: Callable[[], Raw]) -> None:
@@ -424,7 +484,7 @@ def test_who_trickles_or_never_reads_is_let_go_while_others_are_served(agent: Ag
         return b""
 
     async def all_of_them() -> list[bytes]:
-        async with asyncio.timeout(110):
+        async with asyncio.timeout(240):
             return await asyncio.gather(
                 trickle(b"GET /v1/status/leader HT", b"T"),
                 trickle(b"GET /v1/status/leader HTTP/1.1\r\n", b"X: a\r\n"),

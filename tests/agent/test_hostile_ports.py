@@ -32,6 +32,8 @@ SEED = int(os.environ.get("LICTOR_FUZZ_SEED", "1"))
 MAX_GROWTH = 48 << 20
 MAX_LOG = 1 << 20
 """Bytes that the agent may write into its log meanwhile."""
+GLANCE = 0.1
+"""Seconds for which an answer to rubbish is waited for now and then; most of it has none."""
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def before(agent: Agent) -> Iterator[Usage]:
     assert agent.json("GET", "/v1/agent/self")["Stats"]["agent"].get("internal_errors", "0") == "0", unexpected(log)
     assert agent.log.stat().st_size - said < MAX_LOG, log[said : said + 3000]
     assert all(len(line) < 20_000 for line in log.splitlines())
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while (now := usage(agent)).descriptors > used.descriptors + 5 or now.tasks > used.tasks + 5:
         assert time.monotonic() < deadline, (used, now)
         time.sleep(0.2)
@@ -63,10 +65,10 @@ def before(agent: Agent) -> Iterator[Usage]:
 
 
 def ask_by_name(agent: Agent) -> None:
-    """The agent answers a plain question."""
-    answer = dnslib.DNSRecord.parse(
-        dnslib.DNSRecord.question("web.service.consul", "SRV").send("127.0.0.1", agent.ports["dns"], timeout=10)
-    )
+    """The agent answers a plain question (what comes after a flood may be lost on the way, and is asked again)."""
+    question = dnslib.DNSRecord.question("web.service.consul", "SRV")
+    found = agent.until(lambda: question.send("127.0.0.1", agent.ports["dns"], timeout=5))
+    answer = dnslib.DNSRecord.parse(found)
     assert [row.rdata.port for row in answer.rr if row.rtype == dnslib.QTYPE.SRV] == [8080]
 
 
@@ -85,7 +87,7 @@ def questions() -> list[bytes]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(max(120, PACKETS // 20))
+@pytest.mark.timeout(max(300, PACKETS // 20))
 def test_dns(agent: Agent, before: Usage) -> None:
     chance = random.Random(SEED)
     seeds = questions()
@@ -108,15 +110,16 @@ def test_dns(agent: Agent, before: Usage) -> None:
     for _ in range(PACKETS // 20):
         packet = wrong_bytes(chance, chance.choice(seeds))[:65_000]
         length = chance.choice((len(packet), len(packet), len(packet), 0, 65_535, chance.randrange(65_536)))
-        talk(agent.ports["dns"], length.to_bytes(2, "big") + packet, wait=chance.random() < 0.2)
+        talk(agent.ports["dns"], length.to_bytes(2, "big") + packet, wait=GLANCE if chance.random() < 0.2 else 0.0)
 
 
-def talk(port: int, data: bytes, wait: bool) -> bytes:
-    """Say something on a connection and go away, at once or after a look at the answer."""
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as stream, contextlib.suppress(OSError):
+def talk(port: int, data: bytes, wait: float = 0.0) -> bytes:
+    """Say something on a connection and go away, at once or after waiting some seconds for an answer."""
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as stream, contextlib.suppress(OSError):
+        stream.settimeout(5)
         stream.sendall(data)
         if wait:
-            stream.settimeout(0.1)
+            stream.settimeout(wait)
             return stream.recv(65_536)
     return b""
 
@@ -143,14 +146,14 @@ def in_a_session(request: bytes) -> bytes:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(max(120, PACKETS // 20))
+@pytest.mark.timeout(max(300, PACKETS // 20))
 def test_calls_between_servers(agent: Agent, before: Usage) -> None:
     chance = random.Random(SEED)
     plain = calls()
     multiplexed = [in_a_session(request) for request in plain]
     port = agent.ports["server"]
     for request in plain:
-        assert talk(port, b"\0" + request, wait=True) and talk(port, b"\4" + in_a_session(request), wait=True)
+        assert talk(port, b"\0" + request, wait=60) and talk(port, b"\4" + in_a_session(request), wait=60)
     hello = b"LICTRAFT" + (64).to_bytes(4, "big") + bytes(64)
     deep = b"\x91" * 100_000
     for number in range(PACKETS // 4):
@@ -175,7 +178,7 @@ def test_calls_between_servers(agent: Agent, before: Usage) -> None:
                 + b"x" * 70_000
             ),
         }[kind]()
-        talk(port, data, wait=chance.random() < 0.1)
+        talk(port, data, wait=GLANCE if chance.random() < 0.1 else 0.0)
 
 
 def packets(agent: Agent) -> list[bytes]:
@@ -218,7 +221,7 @@ def packets(agent: Agent) -> list[bytes]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(max(120, PACKETS // 20))
+@pytest.mark.timeout(max(300, PACKETS // 20))
 def test_gossip(agent: Agent, before: Usage) -> None:
     chance = random.Random(SEED)
     seeds = packets(agent)
@@ -244,7 +247,7 @@ def test_gossip(agent: Agent, before: Usage) -> None:
         "State": 0,
     }
     exchange = bytes((wire.PUSH_PULL,)) + header + wire.pack(node) + b"\2" + wire.pack({"LTime": 1})
-    assert talk(port, exchange, wait=True)[:1] == bytes((wire.PUSH_PULL,))
+    assert talk(port, exchange, wait=60)[:1] == bytes((wire.PUSH_PULL,))
     for number in range(PACKETS // 10):
         data = {
             0: lambda: wrong_bytes(chance, exchange),
@@ -258,6 +261,6 @@ def test_gossip(agent: Agent, before: Usage) -> None:
             4: lambda: bytes((wire.COMPRESSED,)) + wire.pack({"Algo": 0, "Buf": chance.randbytes(300)}),
             5: lambda: b"\x06" + b"\x91" * 50_000,
         }[number % 6]()
-        talk(port, data, wait=chance.random() < 0.1)
+        talk(port, data, wait=GLANCE if chance.random() < 0.1 else 0.0)
     status = {row["Name"]: row["Status"] for row in agent.json("GET", "/v1/agent/members")}
     assert status["node1"] == 1 and len(status) < PACKETS

@@ -1,5 +1,6 @@
 """Corners of the HTTP API that clients meet: empty parameters, numbers that are too large, rubbish in bodies."""
 
+import http.client
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -169,3 +170,14 @@ def test_key_lengths_that_are_no_numbers(agent: Agent, bits: Any) -> None:
     status, text = agent.request("PUT", "/v1/connect/ca/configuration", settings)
     assert status in (400, 500)
     assert text != b"internal error"
+
+
+def test_the_list_of_events_is_no_read_of_the_cluster(agent: Agent) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", agent.ports["http"], timeout=60)
+    try:
+        connection.request("GET", "/v1/event/list?name=none")
+        headers = connection.getresponse().headers
+    finally:
+        connection.close()
+    assert headers["X-Consul-Index"] == "1"
+    assert not {"X-Consul-KnownLeader", "X-Consul-LastContact"} & set(headers)

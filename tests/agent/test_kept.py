@@ -15,11 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from agent.config.settings import Config
+from agent.config.settings import AclConfig, Config
 from agent.http import kept as kept_module
 from agent.http.front import Incoming
 from agent.http.kept import KeptAnswers, Responder
 from agent.http.server import HttpServer
+from agent.tokens import AgentTokens
+from model.acl.topics import WHO_MAY
 from model.codec import pack_builtins, to_wire
 from model.commands import CommandType
 from model.errors import RpcError
@@ -29,7 +31,6 @@ from model.structs.config_entries import ServiceConfigEntry
 from model.structs.coordinate import Coordinate, CoordinateVector
 from model.structs.kv import DirEntry
 from model.structs.session import Session
-from server.endpoints.authorizer import WHO_MAY
 from server.endpoints.query import QUERIES
 from tests.endpoints.fake import FakeServer
 
@@ -66,7 +67,9 @@ class World:
 
     def __init__(self, max_kept: int = kept_module.MAX_KEPT) -> None:
         self.server = FakeServer()
-        self.agent: Any = SimpleNamespace(config=Config("node1"), delegate=Delegate(self.server))
+        self.agent: Any = SimpleNamespace(
+            config=Config("node1"), delegate=Delegate(self.server), tokens=AgentTokens(AclConfig(), None)
+        )
         self.http = HttpServer(self.agent)
         responder = Responder(self.http.prepare, self.http.refusal, self.http.finished)
         self.kept = KeptAnswers(self.agent, self.server, responder, max_kept)
@@ -247,7 +250,7 @@ async def put(world: World, key: str, value: bytes) -> None:
 
 
 async def until(world: World, condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.001)
 

@@ -38,10 +38,10 @@ def grpc_address() -> Iterator[str]:
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
     thread.start()
-    assert up.wait(20)
+    assert up.wait(60)
     yield found[0]
     over.set()
-    thread.join(20)
+    thread.join(60)
 
 
 def shown(agent: Agent, check_id: str) -> tuple[str, str, str]:

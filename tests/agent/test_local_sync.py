@@ -132,7 +132,7 @@ async def test_a_failure_is_followed_by_a_comparison(monkeypatch: pytest.MonkeyP
     catalog = Catalog()
     local = an_agent(catalog)
     local.start()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await local.synced.wait()
         catalog.taken.clear()
         local.synced.clear()

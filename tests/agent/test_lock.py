@@ -52,7 +52,7 @@ def test_who_waits_too_long_gives_up(agent: Agent) -> None:
         refused = agent.cli("lock", "-try=300ms", "busy", "echo never")
         assert (refused.returncode, refused.stdout) == (1, "") and "not to be had" in refused.stderr
         holder.send_signal(signal.SIGTERM)
-        assert holder.wait(20) == 0
+        assert holder.wait(60) == 0
     assert agent.request("GET", "/v1/kv/busy/.lock")[0] == 404
 
 
@@ -62,7 +62,7 @@ def test_a_lost_lock_ends_the_command(agent: Agent, tmp_path: Path) -> None:
     with agent.running("lock", "lost", work) as one:
         agent.until(began.exists)
         agent.json("PUT", f"/v1/session/destroy/{held(agent, 'lost')}")
-        assert one.wait(30) == 1
+        assert one.wait(60) == 1
         assert one.stderr is not None and "Lock lost" in one.stderr.read()
     assert ended.read_text() == "yes\n"
 

@@ -58,7 +58,7 @@ def test_syslog_gets_lines_with_facility_and_level(tmp_path: Path, monkeypatch: 
     path = str(tmp_path / "log")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
         daemon.bind(path)
-        daemon.settimeout(10)
+        daemon.settimeout(60)
         monkeypatch.setattr(log_files, "_SYSLOG_PATHS", (path,))
         (handler,) = handlers_of(LogFile(syslog_facility="LOCAL3"))
         _write(handler, "hello")

@@ -187,7 +187,7 @@ def test_a_running_agent_counts_and_sends(tmp_path: Path) -> None:
         for one in (statsd, dogstatsd):
             one.bind(("127.0.0.1", 0))
         for one in (statsd, dogstatsd, statsite):
-            one.settimeout(30)
+            one.settimeout(60)
         telemetry = {
             "statsd_address": f"127.0.0.1:{statsd.getsockname()[1]}",
             "dogstatsd_addr": f"127.0.0.1:{dogstatsd.getsockname()[1]}",
@@ -203,7 +203,7 @@ def test_a_running_agent_counts_and_sends(tmp_path: Path) -> None:
         try:
             agent.ready()
             connection, _ = statsite.accept()
-            connection.settimeout(30)
+            connection.settimeout(60)
             for number in range(5):
                 agent.json("PUT", f"/v1/kv/key{number}", b"x")
             agent.json("GET", "/v1/catalog/nodes")
@@ -247,7 +247,7 @@ def test_without_a_retention_time_prometheus_gets_nothing(tmp_path: Path) -> Non
     agent.start()
     try:
         agent.ready()
-        connection = http.client.HTTPConnection("127.0.0.1", agent.ports["http"], timeout=15)
+        connection = http.client.HTTPConnection("127.0.0.1", agent.ports["http"], timeout=60)
         connection.request("GET", "/v1/agent/metrics?format=prometheus")
         response = connection.getresponse()
         assert (response.status, response.read()) == (200, b"")
@@ -255,11 +255,11 @@ def test_without_a_retention_time_prometheus_gets_nothing(tmp_path: Path) -> Non
         connection.close()
         # A stream gives each interval as it ends.
         lines: list[bytes] = []
-        stream = http.client.HTTPConnection("127.0.0.1", agent.ports["http"], timeout=40)
+        stream = http.client.HTTPConnection("127.0.0.1", agent.ports["http"], timeout=60)
         stream.request("GET", "/v1/agent/metrics/stream")
         thread = threading.Thread(target=lambda: lines.append(stream.getresponse().readline()))
         thread.start()
-        thread.join(40)
+        thread.join(60)
         assert {"Timestamp", "Gauges", "Points", "Counters", "Samples"} == set(json.loads(lines[0]))
         stream.close()
         assert agent.process is not None
@@ -273,5 +273,5 @@ def test_a_receiver_that_must_be_there_and_is_not(tmp_path: Path) -> None:
     telemetry = {"statsite_address": "127.0.0.1:1", "retry_failed_connection": False}
     agent = Agent(tmp_path, ["-dev"], {"telemetry": telemetry})
     agent.start()
-    assert agent.process is not None and agent.process.wait(30) == 1
+    assert agent.process is not None and agent.process.wait(60) == 1
     assert "telemetry: cannot reach 127.0.0.1:1" in agent.log.read_text()

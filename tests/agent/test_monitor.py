@@ -54,7 +54,7 @@ def test_levels_are_checked(agent: Agent) -> None:
 
 
 def test_more_is_seen_than_the_agent_logs_itself(agent: Agent) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", agent.ports["http"], timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", agent.ports["http"], timeout=60)
     connection.request("GET", "/v1/agent/monitor?loglevel=info&logjson")
     response = connection.getresponse()
     assert response.status == 200
@@ -81,4 +81,4 @@ def test_the_command_goes_on_until_it_is_stopped(agent: Agent) -> None:
         provoking.join()
         assert "[INFO]" in line
         one.send_signal(signal.SIGINT)
-        assert one.wait(20) == 0
+        assert one.wait(60) == 0

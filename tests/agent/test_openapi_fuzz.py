@@ -103,7 +103,7 @@ class Round:
         prepared = requests.Request(**case.as_transport_kwargs(base_url=self._base)).prepare()
         shown = f"{prepared.method} {prepared.path_url} {prepared.body!r}"[:2000]
         try:
-            response = self._session.send(prepared, timeout=20, allow_redirects=False)
+            response = self._session.send(prepared, timeout=60, allow_redirects=False)
         except requests.RequestException as error:
             self.problems.setdefault(label, f"{shown}\nno answer: {error!r}")
             return
@@ -144,7 +144,7 @@ def _clean(agent: Agent) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(max(120, REQUESTS // 5))
+@pytest.mark.timeout(max(600, REQUESTS // 5))
 def test_answers_are_as_described(agent: Agent, tmp_path: Path) -> None:
     load_all_checks()
     document = agent.json("GET", "/v1/openapi.json")
@@ -180,7 +180,7 @@ def test_answers_are_as_described(agent: Agent, tmp_path: Path) -> None:
     assert sum(statuses.values()) >= REQUESTS and statuses[200] > REQUESTS / 4, statuses
     # What was under way when the last answer came ends a little later.
     assert early is not None
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while (now := usage(agent)).tasks > early.tasks + cached + 5 or now.descriptors > early.descriptors + 5:
         assert time.monotonic() < deadline, (early, now)
         time.sleep(0.5)

@@ -29,7 +29,7 @@ class SlowDisk:
 
         def fsync(descriptor: int) -> None:
             self.begun.set()
-            assert self.go.wait(20)
+            assert self.go.wait(60)
             self.flushes += 1
             if self.error is not None:
                 raise self.error
@@ -55,7 +55,7 @@ def clean(folder: Path) -> bool:
 
 
 async def until(event: threading.Event) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not event.is_set():
             await asyncio.sleep(0.001)
 

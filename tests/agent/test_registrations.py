@@ -199,8 +199,8 @@ def test_damaged_files_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFix
     (tmp_path / "services" / "half.tmp").write_bytes(b"{")
     (tmp_path / "checks" / "list").write_bytes(b"[1]")
     (tmp_path / "checks" / "wrong").write_bytes(b'{"Check": {"CheckID": 7}}')
-    assert [one.id for one in kept.services()] == ["web"]
-    assert [one.check_id for one, _ in kept.checks()] == ["c"]
+    assert [one.id for one, _ in kept.services()] == ["web"]
+    assert [one.check_id for one, _, _ in kept.checks()] == ["c"]
     assert not (tmp_path / "services" / "half.tmp").exists()
     state = kept.state("c")
     assert state is not None
@@ -224,7 +224,7 @@ async def test_a_new_output_alone_waits(monkeypatch: pytest.MonkeyPatch) -> None
         waiting = local._waiting_outputs.keys()
         found = local_module.difference(local.node, {}, local.checks, local.node, [], remote, False, waiting)
         assert found.register_checks == (["c"] if sooner else [])
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await local._dirty.wait()
         assert not local._waiting_outputs
         local._dirty.clear()

@@ -116,7 +116,7 @@ def tidy(agent: Agent) -> bool:
 
 
 def test_a_command_runs_on_the_nodes_and_leaves_nothing_behind(agent: Agent) -> None:
-    done = agent.cli("exec", "-verbose", "echo one; echo two >&2; exit 3")
+    done = agent.cli("exec", "-wait=4s", "-verbose", "echo one; echo two >&2; exit 3")
     assert done.returncode == 2, done.stderr
     lines = done.stdout.splitlines()
     for line in ("==> node1: acknowledged", "    node1: one", "    node1: two", "==> node1: finished with exit code 3"):
@@ -126,9 +126,9 @@ def test_a_command_runs_on_the_nodes_and_leaves_nothing_behind(agent: Agent) -> 
 
 
 def test_words_and_scripts(agent: Agent) -> None:
-    done = agent.cli("exec", "-shell=false", "echo", "-n", "a  b", "$HOME")
+    done = agent.cli("exec", "-wait=4s", "-shell=false", "echo", "-n", "a  b", "$HOME")
     assert done.returncode == 0 and "    node1: a  b $HOME\n" in done.stdout
-    command, env = agent.command("exec", "-")
+    command, env = agent.command("exec", "-wait=4s", "-")
     script = subprocess.run(
         command, env=env, input=b"for i in 1 2; do\n echo n$i\ndone\n", capture_output=True, timeout=60, check=False
     )

@@ -219,9 +219,9 @@ def _proxy_listens(agent: Agent, environment: dict[str, str]) -> None:
         raise AssertionError(log.read_text()) from None
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def _connects(port: int) -> bool:
-    with socket.create_connection(("127.0.0.1", port), timeout=5):
+    with socket.create_connection(("127.0.0.1", port), timeout=60):
         return True

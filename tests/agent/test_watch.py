@@ -84,7 +84,7 @@ def test_a_handler_runs_on_every_change_of_what_is_watched(agent: Agent, tmp_pat
         agent.json("DELETE", "/v1/kv/w/?recurse")
         agent.until(lambda: len(lines(seen)) == 4)
         one.send_signal(signal.SIGINT)
-        assert one.wait(20) == 0
+        assert one.wait(60) == 0
     shown = [json.loads(line) for line in lines(seen)]
     assert [row and row[0]["Value"] for row in shown] == [None, "MQ==", "Mg==", None]
     indexes = [int(line) for line in lines(tmp_path / "seen.i")]
@@ -122,7 +122,7 @@ def test_words_after_the_flags_are_the_command(agent: Agent, tmp_path: Path) -> 
     with agent.running("watch", "-type=nodes", "-shell=false", "cp", "--", "/dev/stdin", str(quoted)) as one:
         agent.until(quoted.exists)
         one.terminate()
-        assert one.wait(20) == 0
+        assert one.wait(60) == 0
 
 
 @pytest.mark.parametrize(

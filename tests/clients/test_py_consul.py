@@ -41,7 +41,7 @@ def unpack_suite(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(1000)
 def test_its_own_suite_passes(tmp_path: Path) -> None:
     need_root()
     unshare = need_program("unshare")
@@ -51,6 +51,6 @@ def test_its_own_suite_passes(tmp_path: Path) -> None:
     left_out = [f"--ignore={path}" for path in ACLS_ONLY]
     suite = [sys.executable, "-m", "pytest", *options, *left_out, "tests"]
     alone = [unshare, "--net", "--pid", "--fork", "--kill-child", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
-    done = run([*alone, *suite], root, {}, 110)
+    done = run([*alone, *suite], root, {}, 250)
     assert done.returncode == 0, done.stdout[-6000:]
     assert " passed" in done.stdout.splitlines()[-1], done.stdout[-1000:]

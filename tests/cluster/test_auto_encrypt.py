@@ -104,7 +104,7 @@ def shown(pair: Pair) -> dict[str, Any]:
     roots = pair.server.json("GET", "/v1/agent/connect/ca/roots")["Roots"]
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cadata="".join(root["RootCert"] for root in roots))
-    connection = http.client.HTTPSConnection("localhost", pair.client.ports["https"], timeout=15, context=context)
+    connection = http.client.HTTPSConnection("localhost", pair.client.ports["https"], timeout=60, context=context)
     try:
         connection.connect()
         assert isinstance(connection.sock, ssl.SSLSocket)
@@ -145,17 +145,17 @@ def test_it_gets_another_when_the_authority_has_another_root(pair: Pair) -> None
 async def test_strangers_can_ask_for_a_certificate_and_for_nothing_else(pair: Pair) -> None:
     dialer, context = Dialer(), pair.first_context()
     with pytest.raises(RpcError, match="can't find method Status"):
-        await call_insecure(dialer, pair.address, context, "Status.Ping", Empty(), 10)
+        await call_insecure(dialer, pair.address, context, "Status.Ping", Empty(), 60)
     key = certificates.generate_key()
     service = certificates.make_request(key, ServiceIdentity("x.consul", "default", "dc1", "web"))
     for request, problem in ((service, "must be an agent ID"), ("nonsense", "no PEM-encoded data"), ("", "no PEM")):
         with pytest.raises(RpcError, match=problem):
             args = CASignRequest(csr=request, datacenter="dc1")
-            await call_insecure(dialer, pair.address, context, "AutoEncrypt.Sign", args, 10)
-    reader, writer = await dialer.dial_insecure(pair.address, context, 10)
+            await call_insecure(dialer, pair.address, context, "AutoEncrypt.Sign", args, 60)
+    reader, writer = await dialer.dial_insecure(pair.address, context, 60)
     writer.write(msgpack.packb({"Seq": 1, "ServiceMethod": "AutoEncrypt.Sign"}) + msgpack.packb("x" * 200_000))
     with contextlib.suppress(ConnectionError):
-        assert await asyncio.wait_for(reader.read(), 15) == b""
+        assert await asyncio.wait_for(reader.read(), 60) == b""
     writer.close()
     with pytest.raises(ConnectionError):
         await Pool(Dialer("", Security(Rules(dial=context)))).call(pair.address, "Status.Ping", Empty())
@@ -194,5 +194,5 @@ def test_settings_that_contradict_each_other_are_named(tmp_path: Path) -> None:
         folder = tmp_path / str(number)
         agent = Agent(folder, [], {"data_dir": str(folder / "data"), **settings})
         agent.start()
-        assert agent.process is not None and agent.process.wait(30) == 1
+        assert agent.process is not None and agent.process.wait(60) == 1
         assert problem in agent.log.read_text()

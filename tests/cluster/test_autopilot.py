@@ -24,7 +24,6 @@ def test_newcomers_wait_dead_servers_go_and_leadership_moves(tmp_path: Path) -> 
                 "data_dir": str(tmp_path / f"s{number}" / "data"),
                 "retry_join": [f"{hosts[0]}:{lan}", f"{hosts[1]}:{lan}"],
                 "retry_interval": "200ms",
-                "performance": {"raft_multiplier": 1},
                 "autopilot": {"server_stabilization_time": "3s", "last_contact_threshold": "2s"},
                 "ports": {"serf_lan": lan, "server": server_port},
             },

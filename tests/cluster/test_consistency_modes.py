@@ -21,7 +21,7 @@ class Three(list[Agent]):
 
 
 def _head(agent: Agent, path: str) -> tuple[int, dict[str, str], bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", agent.ports["http"], timeout=15)
+    connection = http.client.HTTPConnection("127.0.0.1", agent.ports["http"], timeout=60)
     try:
         connection.request("GET", path)
         response = connection.getresponse()
@@ -34,7 +34,7 @@ def _head(agent: Agent, path: str) -> tuple[int, dict[str, str], bytes]:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Three]:
     folder: Path = tmp_path_factory.mktemp("modes")
-    common: dict[str, Any] = {"retry_interval": "300ms", "performance": {"raft_multiplier": 1}}
+    common: dict[str, Any] = {"retry_interval": "300ms"}
     servers = Three()
     with ExitStack() as stack:
         for number in range(3):
@@ -88,7 +88,7 @@ def test_a_follower_blocks_for_a_stale_read(cluster: Three) -> None:
     status, after, _ = _head(cluster.follower, f"/v1/kv/mode?stale&index={index}&wait=200ms")
     assert (status, after["x-consul-index"]) == (200, index)
     cluster.client.json("PUT", "/v1/kv/mode", b"y")
-    status, after, body = _head(cluster.follower, f"/v1/kv/mode?stale&index={index}&wait=60s")
+    status, after, body = _head(cluster.follower, f"/v1/kv/mode?stale&index={index}&wait=5m")
     assert status == 200
     assert int(after["x-consul-index"]) > int(index)
     assert json.loads(body)[0]["Value"] == "eQ=="

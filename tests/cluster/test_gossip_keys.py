@@ -34,7 +34,6 @@ class Cluster:
             "data_dir": str(self.folder / name / "data"),
             "retry_join": [f"127.0.{self.net}.{one}:{self.lan}" for one in (1, 2)],
             "retry_interval": "300ms",
-            "performance": {"raft_multiplier": 1},
             "gossip_lan": {"gossip_interval": "50ms", "probe_interval": "500ms", "probe_timeout": "400ms"},
             "gossip_wan": {"gossip_interval": "50ms", "probe_interval": "500ms", "probe_timeout": "400ms"},
             "leave_on_terminate": False,
@@ -127,7 +126,7 @@ class Writer:
             self._problem = error
 
     def _until_done(self, method: str, path: str, body: bytes | None, wanted: bytes) -> None:
-        deadline, tries = time.monotonic() + 30, 0
+        deadline, tries = time.monotonic() + 60, 0
         while True:
             agents = self._cluster.agents
             try:

@@ -36,7 +36,6 @@ def test_kill_9_of_each_server_in_turn_loses_no_acknowledged_write(tmp_path: Pat
                     "data_dir": str(tmp_path / f"s{number}" / "data"),
                     "retry_join": [f"{hosts[0]}:{lan}", f"{hosts[1]}:{lan}"],
                     "retry_interval": "200ms",
-                    "performance": {"raft_multiplier": 1},
                     "autopilot": {"server_stabilization_time": "0s", "last_contact_threshold": "2s"},
                     "ports": {"serf_lan": lan, "server": server_port},
                 },

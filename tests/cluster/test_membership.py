@@ -135,7 +135,7 @@ def test_a_damaged_keyring_keeps_an_agent_from_starting(group: Group) -> None:
     keyring.parent.mkdir(parents=True)
     keyring.write_text('["c29tZSBrZXkgdGhhdCBpcyAzMiBieXRlcyBsb25nISE=", "c2hvcnQ="]')
     agent = group.start("torn", 10)
-    assert agent.process is not None and agent.process.wait(30) == 1
+    assert agent.process is not None and agent.process.wait(60) == 1
     said = agent.log.read_text()
     assert f"the keyring {keyring} is damaged: key 1: key size must be 16, 24 or 32 bytes" in said
     assert "c29tZS" not in said and "Traceback" not in said

@@ -73,17 +73,17 @@ def test_another_servers_state_and_bad_peers_are_refused(tmp_path: Path) -> None
         one.stop()
         shutil.copytree(one.folder / "data" / "raft", two.folder / "data" / "raft")
         two.start()
-        assert two.process is not None and two.process.wait(30) == 1
+        assert two.process is not None and two.process.wait(60) == 1
         assert "must not vote in its name" in two.log.read_text()
 
         peers = one.folder / "data" / "raft" / "peers.json"
         peers.write_text('[{"id": "x", "address": "nowhere"}]')
         one.start()
-        assert one.process is not None and one.process.wait(30) == 1
+        assert one.process is not None and one.process.wait(60) == 1
         assert "entry 0: address 'nowhere' is not host:port" in one.log.read_text()
         peers.write_text('[{"id": "x", "address": "127.0.0.1:8300"}]')
         one.start()
-        assert one.process.wait(30) == 1
+        assert one.process.wait(60) == 1
         assert "is not among the servers listed" in one.log.read_text()
         peers.unlink()
         one.start()

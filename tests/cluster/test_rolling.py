@@ -19,7 +19,7 @@ from tests.support.netns import Host, Network
 from tests.support.servers import Cluster, ServerInNamespace
 
 CLIENTS = 4
-PATIENCE = 20.0
+PATIENCE = 40.0
 """Seconds for which a client repeats one operation before it counts as failed."""
 ROUNDS_BETWEEN = 20
 """Operations of every client that must succeed between two steps of a change."""
@@ -142,12 +142,11 @@ def voters(server: ServerInNamespace) -> set[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(500)
 @pytest.mark.xdist_group("netns")
 def test_a_rolling_restart_costs_a_pause_at_most(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with cluster_under_load(tmp_path) as (cluster, clients):
-        leader = cluster.leader()
-        assert leader is not None
+        leader = cluster.known_leader()
         for server in sorted(cluster.servers, key=lambda server: server is leader):
             assert server.stop() == 0
             clients.wait_for_rounds()
@@ -164,7 +163,7 @@ def test_a_rolling_restart_costs_a_pause_at_most(tmp_path: Path, capsys: pytest.
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.xdist_group("netns")
 def test_a_rolling_replacement_costs_a_pause_at_most(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with cluster_under_load(tmp_path) as (cluster, clients):
@@ -183,10 +182,10 @@ def test_a_rolling_replacement_costs_a_pause_at_most(tmp_path: Path, capsys: pyt
             clients.wait_for_rounds()
 
             clients.addresses.remove(old.host)
-            status, said = old.request("PUT", "/v1/agent/leave", seconds=30)
+            status, said = old.request("PUT", "/v1/agent/leave", seconds=60)
             assert status == 200, said
             assert old.process is not None
-            assert old.process.wait(30) == 0
+            assert old.process.wait(60) == 0
             cluster.servers.remove(old)
             wanted.discard(old.on.name)
             for server in cluster.servers:
@@ -201,10 +200,10 @@ def test_a_rolling_replacement_costs_a_pause_at_most(tmp_path: Path, capsys: pyt
             server.stop(9)
         for server in cluster.servers:
             server.start()
-        cluster.until_writable(30)
+        cluster.until_writable(60)
         for server in cluster.servers:
             # By name they are known once gossip has met them again.
-            server.until(lambda server=server: voters(server) == {"n0", "n1", "n2"}, 30)
+            server.until(lambda server=server: voters(server) == {"n0", "n1", "n2"}, 60)
             again = [server.request("GET", f"/v1/kv/client/{number}?raw&consistent") for number in range(CLIENTS)]
             assert again == held
     with capsys.disabled():

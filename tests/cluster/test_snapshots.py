@@ -24,7 +24,6 @@ def start_servers(folder: Path, hosts: list[str]) -> list[Agent]:
             "data_dir": str(folder / f"s{number}" / "data"),
             "retry_join": [f"{hosts[0]}:{lan}"],
             "retry_interval": "200ms",
-            "performance": {"raft_multiplier": 1},
             "ports": {"serf_lan": lan, "server": server_port},
         }
         agents.append(Agent(folder / f"s{number}", [], settings, host=host))
@@ -66,10 +65,10 @@ def test_a_cluster_goes_back_to_an_archive_on_all_servers(tmp_path: Path) -> Non
         woken = threading.Event()
 
         def watch() -> None:
-            two.request("GET", f"/v1/kv/later?index={highest}&wait=60s", seconds=70)
+            two.request("GET", f"/v1/kv/later?index={highest}&wait=5m", seconds=400)
             woken.set()
 
-        watcher = threading.Thread(target=watch)
+        watcher = threading.Thread(target=watch, daemon=True)
         watcher.start()
 
         bad = bytearray(archive.read_bytes())
@@ -80,7 +79,7 @@ def test_a_cluster_goes_back_to_an_archive_on_all_servers(tmp_path: Path) -> Non
 
         restored = two.cli("snapshot", "restore", str(archive))
         assert (restored.returncode, restored.stdout) == (0, "Restored snapshot\n"), restored
-        watcher.join(20)
+        watcher.join(60)
         assert woken.is_set()
 
         def is_back(agent: Agent) -> bool:

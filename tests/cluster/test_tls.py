@@ -37,7 +37,6 @@ class TlsCluster:
             "data_dir": str(self.folder / name / "data"),
             "retry_join": [f"127.0.43.1:{self._lan}", f"127.0.43.2:{self._lan}"],
             "retry_interval": "200ms",
-            "performance": {"raft_multiplier": 1},
             "autopilot": {"cleanup_dead_servers": False},
             "ports": {"serf_lan": self._lan, "server": self._rpc},
             "tls": {"internal_rpc": files},
@@ -77,7 +76,7 @@ class TlsCluster:
 
     def hears(self, agent: Agent, words: bytes) -> bytes:
         """What the server port says to words in clear: nothing, in the end."""
-        with socket.create_connection((agent.host, self._rpc), timeout=10) as one:
+        with socket.create_connection((agent.host, self._rpc), timeout=60) as one:
             try:
                 one.sendall(words)
                 return one.recv(100)
@@ -141,7 +140,7 @@ def _strangers_stay_out(cluster: TlsCluster) -> None:
     stranger.config.write_text(json.dumps(settings))
     stranger.start()
     stranger.until(lambda: len(stranger.json("GET", "/v1/agent/members")) == 5)  # Gossip is another matter.
-    status, text = stranger.request("GET", "/v1/catalog/nodes", seconds=30)
+    status, text = stranger.request("GET", "/v1/catalog/nodes", seconds=60)
     assert status == 500, text
     # A certificate of a client does not make a server.
     pretender = cluster.agent("p", "127.0.43.7", "client")

@@ -80,7 +80,7 @@ def machines(tmp_path: Path) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
             command = [str(LICTOR), *words, f"-data-dir={root}/var/lib/lictor", "-client", arguments[5]]
             log = stack.enter_context((root / "log").open("wb"))
             process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-            stack.callback(process.wait, 20)
+            stack.callback(process.wait, 60)
             stack.callback(process.terminate)
             started[node] = process
         yield started
@@ -102,6 +102,6 @@ def test_what_it_writes_starts_a_cluster(machines: dict[str, subprocess.Popen[by
         pytest.fail(f"the cluster did not form:\n{seen}\n{logs}")
     written = subprocess.run(
         [str(LICTOR), "kv", "put", "-http-addr=127.0.56.21:8500", "greeting", "ave"],
-        capture_output=True, text=True, timeout=30, check=False,
+        capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert written.returncode == 0, written.stderr

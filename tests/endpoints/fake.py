@@ -9,6 +9,9 @@ from model.codec import Wire, pack_builtins, unpack
 from model.errors import RpcError
 from model.methods import METHODS
 from model.structs.coordinate import Coordinate, CoordinateVector
+from server.acl.login.verifying import Verifier
+from server.acl.resolver import Resolver
+from server.acl.settings import AclSettings
 from server.endpoints.context import Limits, ServerMember
 from server.endpoints.dispatch import dispatch
 from server.fsm import Fsm
@@ -77,6 +80,8 @@ class FakeServer:
         self.node_name = "node1"
         self.limits = Limits(hold_timeout=0.2)
         self.connect_enabled = True
+        self.acl = Resolver(AclSettings(), "dc1", lambda: self.fsm.store, self.now_nanoseconds)
+        self.credentials = Verifier()
         self.session_timers = SessionTimers(lambda: self.now)
         self.autopilot = Autopilot()
         self.coordinate_updates: dict[tuple[str, str], Coordinate] = {}

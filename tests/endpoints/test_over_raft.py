@@ -45,7 +45,7 @@ async def test_acknowledged_writes_survive_restarts(tmp_path: Path) -> None:
     await server.call("Catalog.Register", node="n1", address="10.0.0.1", service=NodeService(service="web"))
     before = await server.call("KVS.List", key="k/", require_consistent=True)
     services = await server.call("Health.ServiceNodes", service_name="web")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not [path for path in (tmp_path / "snapshots").glob("*") if path.suffix != ".tmp"]:
             await asyncio.sleep(0.01)
     await node.stop()

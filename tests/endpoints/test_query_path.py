@@ -32,7 +32,7 @@ async def put(server: FakeServer, key: str, value: bytes = b"x") -> bool:
 
 async def blocked(server: FakeServer, method: str, **fields: Any) -> "asyncio.Task[Any]":
     """Start a blocking read and return once it waits."""
-    task = asyncio.create_task(server.call(method, max_query_time=20 * SECOND, **fields))
+    task = asyncio.create_task(server.call(method, max_query_time=300 * SECOND, **fields))
     while not server.store.watches.waiting and not task.done():
         await asyncio.sleep(0)
     return task
@@ -46,7 +46,7 @@ async def test_a_blocking_read_returns_with_the_change(server: FakeServer) -> No
     await asyncio.sleep(0)
     assert not task.done()
     await put(server, "k", b"new")
-    reply = await asyncio.wait_for(task, 5)
+    reply = await asyncio.wait_for(task, 60)
     assert reply.entries[0].value == b"new" and reply.index > first.index
     assert server.store.watches.waiting == 0
 
@@ -56,7 +56,7 @@ async def test_a_blocking_read_on_a_missing_key_sees_it_appear(server: FakeServe
     first = await server.call("KVS.Get", key="k")
     task = await blocked(server, "KVS.Get", key="k", min_query_index=first.index)
     await put(server, "k")
-    assert (await asyncio.wait_for(task, 5)).entries[0].key == "k"
+    assert (await asyncio.wait_for(task, 60)).entries[0].key == "k"
 
 
 async def test_a_blocking_read_without_change_returns_the_same_index(server: FakeServer) -> None:
@@ -68,7 +68,7 @@ async def test_a_blocking_read_without_change_returns_the_same_index(server: Fak
 
 async def test_an_old_index_returns_at_once(server: FakeServer) -> None:
     await put(server, "k")
-    reply = await asyncio.wait_for(server.call("KVS.Get", key="k", min_query_index=1, max_query_time=60 * SECOND), 5)
+    reply = await asyncio.wait_for(server.call("KVS.Get", key="k", min_query_index=1, max_query_time=300 * SECOND), 60)
     assert reply.index > 1
 
 
@@ -89,7 +89,7 @@ async def test_a_restore_wakes_blocked_readers(server: FakeServer) -> None:
     await put(server, "k", b"later")
     task = await blocked(server, "KVS.Get", key="k", min_query_index=server.raft.index)
     server.fsm.restore(io.BytesIO(target.getvalue()))
-    reply = await asyncio.wait_for(task, 5)
+    reply = await asyncio.wait_for(task, 60)
     assert reply.entries[0].value == b"x"
 
 
@@ -148,12 +148,12 @@ async def test_without_a_leader_calls_are_held_and_then_fail(server: FakeServer)
 async def test_a_held_call_goes_through_when_a_leader_appears(server: FakeServer) -> None:
     server.raft.is_leader = server.raft.ready_for_reads = False
     server.raft.known_leader = None
-    server.limits = server.limits._replace(hold_timeout=10.0)
+    server.limits = server.limits._replace(hold_timeout=60.0)
     task = asyncio.create_task(put(server, "k"))
     await asyncio.sleep(0)
     server.raft.is_leader = server.raft.ready_for_reads = True
     server.raft.known_leader = Server("id-1", "127.0.0.1:8300")
-    await asyncio.wait_for(task, 10)
+    await asyncio.wait_for(task, 60)
     assert (await server.call("KVS.Get", key="k")).entries[0].key == "k"
 
 

@@ -35,7 +35,7 @@ async def test_what_was_asked_for_is_done_before_the_end_but_for_what_was_cancel
 
     def first() -> None:
         begun.set()
-        assert go.wait(20)
+        assert go.wait(60)
         seen.append("first")
 
     running = thread.run(first)
@@ -65,5 +65,5 @@ def test_a_loop_that_has_ended_does_not_hurt_the_thread() -> None:
     loop.run_until_complete(leave_behind())
     loop.close()
     go.set()
-    assert done.wait(20)
+    assert done.wait(60)
     thread.close()

@@ -79,7 +79,7 @@ async def test_what_a_leader_left_unfinished_is_gone_and_holds_up_no_snapshot(tm
     first, second = split(b"unfinished", 1, 5)
     await host.node._propose(first, m.PIECE, 10)
     await host.node.snapshot()
-    assert host.node._snapshot_index == 0  # It would lack the first piece.
+    assert host.node._snapshotting.index == 0  # It would lack the first piece.
     await host.stop()
     await host.start()
     await until(lambda: host.node.ready_for_reads)
@@ -87,5 +87,5 @@ async def test_what_a_leader_left_unfinished_is_gone_and_holds_up_no_snapshot(tm
         await host.node._propose(second, m.PIECE, 10)
     assert host.fsm.lines == []
     await host.node.snapshot()
-    assert host.node._snapshot_index > 0
+    assert host.node._snapshotting.index > 0
     await host.stop()

@@ -67,7 +67,7 @@ class Port:
         reader, writer = await dialer.dial(self.address, 5)
         writer.write(b"\x01")
         try:
-            return await asyncio.wait_for(reader.read(), 10)
+            return await asyncio.wait_for(reader.read(), 60)
         except ConnectionError:
             return b""
         finally:
@@ -173,11 +173,11 @@ async def test_who_says_nothing_or_rubbish_is_disconnected(tmp_path: Path) -> No
             reader, writer = await asyncio.open_connection(host, int(number))
             writer.write(words)
             with contextlib.suppress(ConnectionError):
-                await asyncio.wait_for(reader.read(), 10)
+                await asyncio.wait_for(reader.read(), 60)
             writer.close()
         reader, writer = await port.dialer(port.client).dial(port.address, 5)
         with pytest.raises(ConnectionResetError, match="without a farewell"):
-            await asyncio.wait_for(reader.read(), 10)  # Inside TLS a byte is waited for as well.
+            await asyncio.wait_for(reader.read(), 60)  # Inside TLS a byte is waited for as well.
         writer.close()
         while port.listener.per_client:
             await asyncio.sleep(0.01)

@@ -35,7 +35,6 @@ def three_servers(folder: Path, network: int, **settings: Any) -> Iterator[list[
                 "data_dir": str(folder / f"s{number}" / "data"),
                 "retry_join": [f"{other}:{lan}" for other in hosts],
                 "retry_interval": "200ms",
-                "performance": {"raft_multiplier": 1},
                 "ports": {"serf_lan": lan, "server": server_port},
                 **settings,
             },

@@ -19,8 +19,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -96,6 +98,27 @@ class Island:
         """Let the calling thread be there; sockets and processes that it makes stay there."""
         with _inside(self._handle):
             yield
+
+
+@functools.cache
+def _may_make() -> bool:
+    """Whether this process may make namespaces."""
+    if os.geteuid() != 0 or not all(map(shutil.which, ("ip", "unshare"))):
+        return False
+    return subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False).returncode == 0
+
+
+@contextlib.contextmanager
+def ports_of_its_own() -> Iterator[None]:
+    """Let the calling thread be where nobody else's ports are, if this machine allows that; else where it is.
+
+    For programs that look for free ports themselves: what is free when they look may be another's when they use it.
+    """
+    if not _may_make():
+        yield
+        return
+    with Island() as island, island.inside():
+        yield
 
 
 class Host:

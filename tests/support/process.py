@@ -16,19 +16,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+_PORTS = (*range(12_000, 21_000), *range(22_000, 32_000))
 _given: set[int] = set()
 
 
 def free_ports(count: int) -> list[int]:
     """Ports of 127.0.0.1 that nobody uses now, for TCP or UDP, and that no other test was given.
 
-    They lie below those that the system gives to outgoing connections, and each worker of a parallel run has a part of
-    its own: a port must still be free when the process that it is for starts, also after a restart.
+    They lie below those that the system gives to outgoing connections, none of them is one that an agent gives to a
+    proxy by itself (from 21000 on), and each worker of a parallel run has a part of its own: a port must still be free
+    when the process that it is for starts, also after a restart.
     """
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
     found: list[int] = []
     while len(found) < count:
-        port = random.randrange(12_000 + 5_000 * worker, 17_000 + 5_000 * worker)
+        port = random.choice(_PORTS[worker::4])
         if port not in _given and _is_free(port):
             _given.add(port)
             found.append(port)
@@ -69,7 +71,7 @@ class Agent:
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
 
-    def stop(self, number: int = signal.SIGTERM, seconds: float = 15) -> int:
+    def stop(self, number: int = signal.SIGTERM, seconds: float = 60) -> int:
         """Send a signal and wait for the end; returns the exit code."""
         assert self.process is not None
         if self.process.poll() is None:
@@ -80,7 +82,7 @@ class Agent:
             self.process.kill()
             return self.process.wait()
 
-    def request(self, method: str, path: str, body: Any = None, seconds: float = 15) -> tuple[int, bytes]:
+    def request(self, method: str, path: str, body: Any = None, seconds: float = 60) -> tuple[int, bytes]:
         """One HTTP request: status and body."""
         raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         connection = http.client.HTTPConnection("127.0.0.1", self.ports["http"], timeout=seconds)
@@ -97,7 +99,7 @@ class Agent:
         assert status == 200, (method, path, status, data)
         return json.loads(data) if data.strip() else None
 
-    def until(self, condition: Any, seconds: float = 30) -> Any:
+    def until(self, condition: Any, seconds: float = 60) -> Any:
         """Wait until a condition holds and return it; the log is part of the failure."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -119,7 +121,7 @@ class Agent:
     def cli(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command against this agent."""
         command, env = self.command(*words, **environment)
-        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
 
     @contextmanager
     def running(self, *words: str, **environment: str) -> Iterator[subprocess.Popen[str]]:

@@ -29,7 +29,7 @@ class ServerInNamespace(Agent):
             "addresses": {"http": "0.0.0.0"},
             "retry_join": [other.address for other in join],
             "retry_interval": "300ms",
-            "performance": {"raft_multiplier": 1},
+            "performance": {"raft_multiplier": 1, "leave_drain_time": "1s"},
             # A server that is cut off for long would be taken out; what is tried here is how it comes back as it was.
             "autopilot": {"cleanup_dead_servers": False},
             "ports": dict(PORTS),
@@ -45,7 +45,7 @@ class ServerInNamespace(Agent):
         with self.on.inside():
             super().start()
 
-    def request(self, method: str, path: str, body: Any = None, seconds: float = 15) -> tuple[int, bytes]:
+    def request(self, method: str, path: str, body: Any = None, seconds: float = 60) -> tuple[int, bytes]:
         """One HTTP request from the server's own host."""
         with self.on.inside():
             return super().request(method, path, body, seconds)
@@ -106,13 +106,22 @@ class Cluster:
         for server in self.servers:
             with contextlib.suppress(OSError, AssertionError):
                 if server.runs:
-                    status, body = server.request("GET", "/v1/status/leader", seconds=0.5)
+                    status, body = server.request("GET", "/v1/status/leader", seconds=1)
                     address = json.loads(body) if status == 200 else ""
                     found[address] = found.get(address, 0) + 1
         for server in self.servers:
             if found.get(f"{server.host}:8300", 0) > len(self.servers) // 2:
                 return server
         return None
+
+    def known_leader(self) -> ServerInNamespace:
+        """The server that leads, once there is one that most servers know. Raises AssertionError."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if found := self.leader():
+                return found
+            time.sleep(0.05)
+        raise AssertionError(f"no leader\n{self.logs()}")
 
     def until_writable(self, seconds: float) -> float:
         """Wait until a write through every server succeeds; returns after how many seconds. Raises AssertionError."""

@@ -70,7 +70,7 @@ async def world() -> Any:
 
 async def until(condition: Any) -> None:
     """Wait until a condition holds."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.01)
 

@@ -34,7 +34,7 @@ def listener(answer: Callable[[bytes], bytes], family: int = socket.AF_INET, add
                 except OSError:
                     return
                 with connection:
-                    connection.settimeout(10)
+                    connection.settimeout(60)
                     data = b""
                     while b"\r\n\r\n" not in data and (more := connection.recv(65536)):
                         data += more
@@ -50,7 +50,7 @@ def listener(answer: Callable[[bytes], bytes], family: int = socket.AF_INET, add
 
 def api(environment: dict[str, str], **given: Any) -> Api:
     values = defaults(HTTP_FLAGS) | {name.replace("_", "-"): value for name, value in given.items()}
-    return Api(Flags(values, [], []), environment, timeout=10)
+    return Api(Flags(values, [], []), environment, timeout=60)
 
 
 def test_addresses_of_all_forms() -> None:

@@ -118,8 +118,8 @@ STEPS: list[tuple[str, int, str]] = [
     ("watch -type=event -name=deploy", 0, r'(?s)\[\n    {\n        "ID".*"Payload": "MS4yLjM=".*\]\n'),
     ("watch -type=nodes", 0, r'(?s)\[\n    {\n.*"Node": "node1".*'),
     ("watch -type=nosuch", 1, r""),
-    ("exec -wait=1s echo hi", 0, r"(?s)    node1: hi\n.*==> node1: finished with exit code 0\n1 / 1 .*\n"),
-    ("exec -wait=1s exit 3", 2, r"(?s).*==> node1: finished with exit code 3\n.*"),
+    ("exec -wait=4s echo hi", 0, r"(?s)    node1: hi\n.*==> node1: finished with exit code 0\n1 / 1 .*\n"),
+    ("exec -wait=4s exit 3", 2, r"(?s).*==> node1: finished with exit code 3\n.*"),
     # The mesh
     ("config write defaults.hcl", 0, r"Config entry written: service-defaults/web\n"),
     ("config write -cas -modify-index=1 defaults.hcl", 1, r""),
@@ -189,6 +189,7 @@ def lictor(agent: Agent, *words: str, **more: str) -> subprocess.CompletedProces
     return subprocess.run(command, env=env, cwd=agent.folder, capture_output=True, timeout=60, check=False)
 
 
+@pytest.mark.timeout(900)
 def test_every_command(agent: Agent) -> None:
     for line, code, pattern in STEPS:
         words = line.replace("${serf_lan}", str(agent.ports["serf_lan"])).split()
@@ -238,7 +239,7 @@ def test_a_reader_that_goes_away_is_no_error(agent: Agent) -> None:
             assert process.stdout.read(1)
             process.stdout.close()
             told = process.stderr.read()
-            assert process.wait(30) == 1 and told == b"", words
+            assert process.wait(60) == 1 and told == b"", words
     agent.json("DELETE", "/v1/kv/pipe?recurse")
 
 
@@ -248,7 +249,7 @@ def test_commands_that_go_on_end_well_when_told_to(agent: Agent, words: tuple[st
         agent.until(lambda: agent.json("GET", "/v1/session/list") if words[0] == "lock" else process.poll() is None)
         agent.until(lambda: b"SigCgt" in Path(f"/proc/{process.pid}/status").read_bytes() and _catches(process.pid))
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) in (0, 1)
+        assert process.wait(60) in (0, 1)
         assert process.stderr is not None and "Traceback" not in process.stderr.read()
 
 
@@ -270,12 +271,13 @@ def test_an_interrupt_ends_a_command_as_a_signal_does(agent: Agent) -> None:
         assert process.stderr is not None
         agent.until(lambda: Path(f"/proc/{process.pid}/wchan").exists() and _reads(process.pid))
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == -signal.SIGINT and process.stderr.read() == b""
+        assert process.wait(60) == -signal.SIGINT and process.stderr.read() == b""
 
 
 def _reads(pid: int) -> bool:
     """Whether a process waits for what is to come through its standard input."""
-    return Path(f"/proc/{pid}/syscall").read_text().startswith("0 0x0 ")
+    number, *arguments = Path(f"/proc/{pid}/syscall").read_text().split()
+    return number in ("0", "63") and arguments[0] == "0x0"  # `read`, on most machines and on others.
 
 
 def test_distances(agent: Agent) -> None:
@@ -292,6 +294,6 @@ def test_distances(agent: Agent) -> None:
 
 def test_z_the_agent_leaves(agent: Agent) -> None:
     assert lictor(agent, "leave").stdout == b"Graceful leave complete\n"
-    assert agent.process is not None and agent.process.wait(20) == 0
+    assert agent.process is not None and agent.process.wait(60) == 0
     refused = lictor(agent, "leave")
     assert refused.returncode == 1 and b"Error leaving: Put " in refused.stderr

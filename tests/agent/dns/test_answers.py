@@ -49,7 +49,7 @@ def ask(agent: Agent, name: str, kind: str = "A", *, tcp: bool = False, edns: in
     if edns:
         subnet = [EDNSOption(8, data) for data in options.values()]
         question.add_ar(EDNS0(udp_len=edns, opts=subnet))
-    return DNSRecord.parse(question.send("127.0.0.1", agent.ports["dns"], tcp=tcp, timeout=10))
+    return DNSRecord.parse(question.send("127.0.0.1", agent.ports["dns"], tcp=tcp, timeout=60))
 
 
 def rows(section: list[Any]) -> list[Row]:
@@ -164,7 +164,7 @@ def test_queries_sort_by_the_clients_address(agent: Agent) -> None:
 def test_labels_that_are_no_text(agent: Agent) -> None:
     packet = bytes(DNSRecord.question("xy.node.consul").pack()).replace(b"xy", b"\xff\xfe")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        client.settimeout(10)
+        client.settimeout(60)
         client.sendto(packet, ("127.0.0.1", agent.ports["dns"]))
         assert client.recv(512)[3] & 15 == RCODE.NXDOMAIN
 

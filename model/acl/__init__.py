@@ -1,0 +1,1 @@
+"""Access control: the language of rules, and what rules decide. Pure; where tokens come from is `server/acl/`."""

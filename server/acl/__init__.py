@@ -1,0 +1,1 @@
+"""Tokens: from a secret to what its bearer may do."""
