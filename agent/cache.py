@@ -142,8 +142,11 @@ class Cache:
             try:
                 reply = await self._call(method, bare)
                 _FETCHED.add()
-            except (RpcError, OSError):
+            except (RpcError, OSError) as error:
                 _NOT_FETCHED.add()
+                if _is_denial(error):
+                    self._entries.pop(key, None)
+                    raise
                 if entry is None or limit is None or self._clock() - entry.heard > limit + wanted.stale_if_error:
                     raise
                 return Answer(entry.reply, True, self._clock() - entry.heard)
@@ -231,7 +234,7 @@ class Cache:
                 _FETCHED.add()
             except (RpcError, OSError) as error:
                 _NOT_FETCHED.add()
-                if isinstance(error, RpcError) and (error.has(ACL_NOT_FOUND) or error.has(PERMISSION_DENIED)):
+                if isinstance(error, RpcError) and _is_denial(error):
                     self._entries.pop(key, None)  # Whoever asks next is told so, as is who waits.
                     entry.refuse(error)
                     return
@@ -249,6 +252,11 @@ class Cache:
                 await asyncio.sleep(RETRY)  # It did not block, so asking again at once would never end.
         if self._entries.get(key) is entry:
             del self._entries[key]
+
+
+def _is_denial(error: Exception) -> bool:
+    """Whether the servers refuse because of who asks."""
+    return isinstance(error, RpcError) and (error.has(ACL_NOT_FOUND) or error.has(PERMISSION_DENIED))
 
 
 def _key(method: str, args: Query) -> tuple[bytes, Query]:

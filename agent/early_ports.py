@@ -8,6 +8,8 @@ import ipaddress
 import socket
 from collections.abc import Iterable
 
+from rpc.addresses import EVERYWHERE
+
 BACKLOG = 1024
 Ports = dict[tuple[str, int], socket.socket]
 """Listening sockets by address and port."""
@@ -25,7 +27,7 @@ def open_early(addresses: Iterable[str], port: int) -> Ports:
         try:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
-                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, address != EVERYWHERE)
             one.setblocking(False)
             one.bind((address, port))
             one.listen(BACKLOG)

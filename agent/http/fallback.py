@@ -110,9 +110,9 @@ class Fallback(web.Server):
         front = self._front_of(request.protocol)
         if front is None:
             raise ConnectionResetError("the client is gone")
-        return await front.attend(request.method, self._attended(request))
+        return await front.attend(request.method, self._attended(request, front.remote))
 
-    async def _attended(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _attended(self, request: web.BaseRequest, remote: str) -> web.StreamResponse:
         if sum(len(name) + len(value) + 4 for name, value in request.raw_headers) > self._max_head:
             return ended_with(431, "431 Request Header Fields Too Large")
         if request.version not in ((1, 0), (1, 1)):
@@ -124,7 +124,7 @@ class Fallback(web.Server):
         async def read_body(limit: int) -> bytes:
             return await _read_body(request, limit, bool(expect) and request.version >= (1, 1))
 
-        incoming = Incoming(request.method, request.raw_path, request.headers, request.remote or "", read_body)
+        incoming = Incoming(request.method, request.raw_path, request.headers, remote, read_body)
         outgoing = await self._respond(incoming)
         answer, headers, gzip = outgoing
         if answer.stream is not None:

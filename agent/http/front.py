@@ -20,6 +20,7 @@ from typing import NamedTuple, Protocol, TypeVar, cast
 from agent.http.clients import TOO_LARGE, TOO_MANY, TOO_SLOW, Clients, Times
 from agent.http.heads import HEAD_ENDS, MAX_HEAD, Plain, head, plain_head
 from agent.http.routing import ApiResponse
+from rpc.addresses import host_of
 
 log = logging.getLogger("lictor.agent.http")
 T = TypeVar("T")
@@ -128,11 +129,11 @@ class Front(asyncio.Protocol):
             "_later",
             "_reading",
             "_refused",
-            "_remote",
             "_request",
             "_rest",
         ),
-        *("_searched", "_stalled", "_timer", "_transport", "_unsent", "_writable", "cancellable", "closing", "task"),
+        *("_searched", "_stalled", "_timer", "_transport", "_unsent", "_writable"),
+        *("cancellable", "closing", "remote", "task"),
     )
 
     def __init__(self, doors: Doors, counted: bool = False) -> None:
@@ -143,7 +144,8 @@ class Front(asyncio.Protocol):
         self._request: Plain | None = None
         self._transport: asyncio.Transport
         self._rest: asyncio.Protocol | None = None
-        self._remote = ""
+        self.remote = ""
+        """The client's address; "" for one of a unix socket."""
         self._refused = False
         self._ended = False
         self._later = False
@@ -162,13 +164,12 @@ class Front(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there."""
         self._transport = cast(asyncio.Transport, transport)
-        peer = transport.get_extra_info("peername")
-        self._remote = str(peer[0]) if isinstance(peer, tuple) else ""
+        self.remote = host_of(transport.get_extra_info("peername"))
         clients = self._doors.clients
-        within = clients.within(self._remote) if self._counted else clients.came(self._remote)
+        within = clients.within(self.remote) if self._counted else clients.came(self.remote)
         if not within:
-            log.debug("refused a connection from %s: it has too many", self._remote)
-            if clients.flooded(self._remote):
+            log.debug("refused a connection from %s: it has too many", self.remote)
+            if clients.flooded(self.remote):
                 self._refused = True
                 self._transport.abort()
             else:
@@ -225,7 +226,7 @@ class Front(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone. A read that waits for a change stops waiting; a write goes on to its end."""
         if not self._counted:
-            self._doors.clients.went(self._remote)
+            self._doors.clients.went(self.remote)
         self._doors.open.discard(self)
         if self._timer is not None:
             self._timer.cancel()
@@ -385,7 +386,7 @@ class Front(asyncio.Protocol):
                 self._stalled = now  # The client takes its time, but it takes.
             self._unsent = unsent
             if now - self._stalled >= times.write:
-                log.warning("ended the connection of %s: it does not read its answer", self._remote or "a local client")
+                log.warning("ended the connection of %s: it does not read its answer", self.remote or "a local client")
                 self._transport.abort()
                 return
         elif now >= self._deadline:
@@ -427,7 +428,7 @@ class Front(asyncio.Protocol):
             return self._doors.within_limit(body, limit)
 
         try:
-            incoming = Incoming(request.method, request.target, request.headers, self._remote, read_body)
+            incoming = Incoming(request.method, request.target, request.headers, self.remote, read_body)
             outgoing = await self._doors.respond(incoming)
             if outgoing.answer.stream is not None:
                 await self._stream(outgoing)

@@ -12,6 +12,7 @@ from pathlib import Path
 from agent.config.settings import UnixSockets
 from agent.early_ports import BACKLOG, Ports
 from agent.http.front import Doors
+from rpc.addresses import EVERYWHERE, everywhere, host_of
 from rpc.tls import TlsProtocol
 
 UNIX = "unix://"
@@ -27,8 +28,7 @@ class SecureDoor(TlsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count it; too many are told so after the handshake, far too many are not."""
-        peer = transport.get_extra_info("peername")
-        self._client = str(peer[0]) if isinstance(peer, tuple) else ""
+        self._client = host_of(transport.get_extra_info("peername"))
         self._clients.came(self._client)
         super().connection_made(transport)
         if self._clients.flooded(self._client):
@@ -76,6 +76,9 @@ class Listening:
             self._servers.append(await loop.create_unix_server(doors, sock=bound, backlog=BACKLOG))
         elif context is None and (early := self._early.pop((address, port), None)) is not None:
             self._servers.append(await loop.create_server(doors, sock=early, backlog=BACKLOG))
+        elif address == EVERYWHERE:
+            bound = everywhere(socket.SOCK_STREAM, port)
+            self._servers.append(await loop.create_server(doors, sock=bound, backlog=BACKLOG))
         else:
             self._servers.append(await loop.create_server(doors, address, port, backlog=BACKLOG))
 

@@ -211,8 +211,8 @@ class ApiRequest:
         if not self.wants_cached and not always:
             return await self._call(method, args)
         config, args = self.agent.config, self._bearing(args)
-        if not always:  # A token that is gone is refused, whatever is kept. What is always kept is for everybody.
-            await self.authorizer()
+        if method not in _FOR_ALL:
+            await self.authorizer()  # A token that is gone is refused, whatever is kept.
         if fresh:
             answer = await self.agent.cache.fresh(method, args, config.default_query_time, config.max_query_time)
         else:
@@ -309,6 +309,9 @@ def meta_headers(meta: Meta, request: ApiRequest, consistency: bool = True, back
         headers["X-Consul-Results-Filtered-By-ACLs"] = "true"
     return {**headers, **request.cache_headers}
 
+
+_FOR_ALL = frozenset(("Catalog.ListDatacenters", "ConnectCA.Roots"))
+"""Reads that need no right, so no known token."""
 
 Handler = Callable[[ApiRequest], Awaitable[Any]]
 

@@ -3,6 +3,7 @@
 What such a text has besides the names of its blocks stays as it is, its comments, too; it is laid out anew.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -33,7 +34,10 @@ class _Item(NamedTuple):
 
 def translate_rules(text: str) -> str:
     """The same rules in today's language. Raises HclError when the text cannot be read."""
-    parse_hcl(text)
+    found = parse_hcl(text)
+    text = text.removeprefix("\ufeff")
+    if text.lstrip()[:1] == "{":  # JSON stays JSON.
+        return json.dumps({_name(name): value for name, value in found.items()}, indent=2, ensure_ascii=False)
     items = _items(_tokens(text), top=True)
     return "\n".join(_lines(items, ""))
 
@@ -100,8 +104,12 @@ def _object(tokens: Iterator[tuple[str, str]]) -> str:
 
 
 def _renamed(keys: list[str]) -> list[str]:
-    name = keys[0].strip('"') if keys else ""
-    return [f"{name}_prefix", *keys[1:]] if name in NAMED else keys
+    name = _name(keys[0].strip('"')) if keys else ""
+    return [name, *keys[1:]] if name.endswith("_prefix") else keys
+
+
+def _name(name: str) -> str:
+    return f"{name}_prefix" if name in NAMED else name
 
 
 def _lines(items: list[_Item], indent: str) -> list[str]:

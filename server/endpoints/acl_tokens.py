@@ -130,7 +130,9 @@ def read_tokens(context: Context, args: ACLTokenBatchGetRequest, watch: Watch | 
     redacted = not authz.allowed("acl", "write")
     acl = context.fsm.store.acl
     found = [acl.token(accessor, watch) for accessor in args.accessor_ids or ()]
-    tokens = [_redacted(token) if redacted else token for token, _ in found if token is not None]
+    now = context.now_nanoseconds()
+    there = [token for token, _ in found if token is not None and not is_expired(token, now)]
+    tokens = [_redacted(token) if redacted else token for token in there]
     index = max((one for _, one in found), default=0)
     return ACLTokenBatchResponse(tokens=tokens, redacted=redacted, index=index)
 

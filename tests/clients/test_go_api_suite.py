@@ -22,20 +22,9 @@ FIXED = {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly -buildvcs=false", "CG
 LEAST = {"api": 198, "watch": 14}
 """Tests that at least ran, so that none goes missing unnoticed."""
 
-_ACL = "lictor has no ACLs yet"
 _PEERING = "lictor has no peering yet"
 _PROFILES = "profiles and traces are the Go runtime's own"
 NOT_YET = {
-    **dict.fromkeys(
-        (
-            *("TestAPI_ACLPolicy_CreateReadByNameDelete", "TestAPI_ACLPolicy_CreateReadDelete"),
-            *("TestAPI_ACLPolicy_CreateUpdate", "TestAPI_ACLPolicy_List", "TestAPI_ACLReplication"),
-            *("TestAPI_ACLToken_Clone", "TestAPI_ACLToken_CreateReadDelete", "TestAPI_ACLToken_CreateUpdate"),
-            *("TestAPI_ACLToken_List", "TestAPI_AgentUpdateToken", "TestAPI_AuthMethod_List"),
-            "TestAPI_Snapshot_Options",
-        ),
-        _ACL,
-    ),
     **dict.fromkeys(
         (
             *("TestAPI_Peering_ACLDeny", "TestAPI_Peering_GenerateToken_ExternalAddresses"),
