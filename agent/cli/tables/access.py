@@ -26,16 +26,33 @@ COMMANDS: dict[str, Command] = {
         "login",
         "Trades an identity of another system for a token",
         (
+            Flag("aws-access-key-id", "The access key, instead of the one that is found."),
+            Flag(
+                "aws-auto-bearer-token",
+                "Make the credential of requests signed with the AWS credentials that are found.",
+                "bool",
+                False,
+            ),
+            Flag("aws-include-entity", "Sign a request about the role or user itself, too.", "bool", False),
+            Flag("aws-region", "Region of the requests; AWS_REGION sets it, too."),
+            Flag("aws-secret-access-key", "The secret of -aws-access-key-id. Others may see the command line."),
+            Flag("aws-server-id-header-value", "What the auth method wants to see signed (ServerIDHeaderValue)."),
+            Flag("aws-session-token", "The session of -aws-access-key-id."),
+            Flag("aws-sts-endpoint", "Address of AWS STS, instead of the region's."),
             Flag("bearer-token-file", "File with the credential.", names="file"),
             Flag("meta", "Metadata of the login, noted with the token.", "map"),
             Flag("method", "Name of the auth method."),
             Flag("token-sink-file", "File for the token; only its owner can read it.", names="file"),
-            Flag("type", "Type of the auth method, where the credential must be made here."),
+            Flag("type", "Type of the auth method; it need not be given.", names="|jwt|kubernetes|aws-iam|"),
         ),
         """
 Shows a credential of another system to an auth method and writes the token that it gives into a file.
 
     $ lictor login -method=k8s -bearer-token-file=/run/token -token-sink-file=consul.token
+    $ lictor login -method=aws -aws-auto-bearer-token -aws-include-entity -token-sink-file=consul.token
+
+AWS credentials are looked for in AWS_ACCESS_KEY_ID and its like, in the profile's part of ~/.aws/credentials, and at
+the services of the container or the machine.
 """,
         "",
         TENANT,
