@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from agent import lifecycle, reloading, remote_exec
-from agent.access import Access, RemoteResolver, acl_settings
+from agent.access import Access, acl_settings
 from agent.auto_encrypt import AgentCertificate, Encryption, follow_roots
 from agent.cache import Cache
 from agent.central import CentralDefaults
@@ -29,6 +29,7 @@ from agent.config.settings import Config, ConfigError
 from agent.coordinates import report_places
 from agent.definitions import DefinitionError
 from agent.dns.server import DnsServer
+from agent.early_ports import Ports
 from agent.events import Events
 from agent.http.server import HttpServer
 from agent.joining import Plan, join_pool
@@ -56,6 +57,7 @@ from model.structs.config_rpc import ConfigEntryQuery, ConfigEntryRequest, kind_
 from model.weak_decode import WeakError
 from rpc.caller import Caller
 from rpc.security import Rules, Security
+from server.acl.remote import RemoteTokens
 from server.endpoints.context import Limits
 from server.raft.errors import CorruptLog, RaftError
 from server.server import Server
@@ -71,8 +73,9 @@ class StartError(Exception):
 class Agent:
     """One agent. `start`, then `run` until told to stop."""
 
-    def __init__(self, config: Config, argv: list[str] | None = None) -> None:
+    def __init__(self, config: Config, argv: list[str] | None = None, early: Ports | None = None) -> None:
         self.config = config
+        self._early = early
         self.argv = argv or []
         self._files_read = reloading.signature(self.reload_files()) if config.auto_reload_config else frozenset()
         self.node_id = ""
@@ -80,6 +83,7 @@ class Agent:
         self._lock: int | None = None
         self._stop = asyncio.Event()
         self._leave_on_stop = False
+        self._joined_in_vain = False
         self._tasks: set[asyncio.Task[None]] = set()
         self.started_at = time.time()
         self.delegate: Server | Client
@@ -119,6 +123,7 @@ class Agent:
             await self._start_delegate()
             self._build()
             await self.telemetry.start()
+            self._load_registrations()
             # Who is answered by the ports may go on to stop us.
             self._heed(signal.SIGTERM, signal.SIGINT)
             await self._open_ports()
@@ -131,12 +136,6 @@ class Agent:
         except (CorruptLog, RaftError, KeyringError, OSError) as error:
             await self.stop()
             raise StartError(f"failed to start: {go_text(error)}") from None
-        try:
-            self.registrations.load()
-        except (DefinitionError, JsonError) as error:
-            await self.stop()
-            raise StartError(f"failed to register a service or check: {error}") from None
-        self.local.start()
         self.watches.reload(self.config.watches)
         if self.config.auto_reload_config:
             self._spawn(reloading.reload_on_changes(self.reload_files, self._files_read, self._reload_logged))
@@ -162,6 +161,14 @@ class Agent:
         if self.config.config_entries and self.delegate.is_server:
             self._spawn(self._bootstrap_entries())
 
+    def _load_registrations(self) -> None:
+        """Take up what the agent had and what its files define, before anybody registers more. Raises StartError."""
+        try:
+            self.registrations.load()
+        except (DefinitionError, JsonError) as error:
+            raise StartError(f"failed to register a service or check: {error}") from None
+        self.local.start()
+
     def _prepare_data_dir(self) -> None:
         """Lock the data directory, and see that it is this node's. Raises StartError."""
         if self.config.pid_file:
@@ -182,7 +189,7 @@ class Agent:
         if self.config.server and problem:
             raise StartError(problem)
         path = self._data / "node-id"
-        held = path.read_text().strip().lower() if path.exists() else ""
+        held = path.read_text("utf-8", "replace").strip().lower() if path.exists() else ""
         if held and wanted and held != wanted:
             raise StartError(f"data_dir {self._data} belongs to node {held}, not to {wanted}")
         if held:
@@ -229,7 +236,7 @@ class Agent:
                     autopilot=config.autopilot,
                     extra_tags=self._port_tags(),
                     security=self.security,
-                    acl=acl_settings(config.acl, self._data),
+                    acl=acl_settings(config.acl, config.primary_datacenter, self._data),
                 )
             )
         return Client(
@@ -289,13 +296,14 @@ class Agent:
             Bearing(self.delegate, lambda: tokens.default),
             Bearing(self.delegate, lambda: tokens.agent),
         )
-        self.access = Access(
-            config.acl,
-            config.node_name,
-            tokens,
-            self.delegate.acl if isinstance(self.delegate, Server) else None,
-            RemoteResolver(config.acl, config.datacenter, self.delegate, lambda: tokens.agent),
+        settings, delegate = acl_settings(config.acl, config.primary_datacenter), self.delegate
+        resolver = delegate.acl if isinstance(delegate, Server) else None
+        if resolver is not None:
+            resolver.replication_secret = lambda: tokens.replication
+        remote = RemoteTokens(
+            settings, config.datacenter, config.datacenter, lambda args: delegate.call("ACL.TokenRead", args)
         )
+        self.access = Access(settings, config.node_name, tokens, resolver, remote)
         self.local = LocalState(
             self.delegate, self._node(), config.server, self._data, config.check_update_interval, tokens
         )
@@ -306,7 +314,7 @@ class Agent:
         self.cache = Cache(with_default.call, time.monotonic, config.cache_limit, rights_last)
         if config.central_config:
             self.central = CentralDefaults(self.delegate, self.local, config.datacenter)
-        default_allow = acl_settings(config.acl, None).default_policy == "allow"
+        default_allow = settings.default_policy == "allow"
         self.proxies = ProxyStates(self.delegate, self.local, self.leafs, config.datacenter, default_allow)
         self.events = Events(
             config.node_name,
@@ -316,7 +324,7 @@ class Agent:
         self.events.internal[remote_exec.EVENT] = lambda event: self._spawn(commands.handle(event.payload))
         count_joined(len(self.delegate.members()))
         self.delegate.on_gossip(self._on_gossip)
-        self.http = HttpServer(self)
+        self.http = HttpServer(self, self._early)
         tokens.on_change.append(self._tokens_changed)
         self.watches = Watches(self.http.ask)
         self.telemetry = TelemetryDriver(config.telemetry, lambda metrics: agent_gauges(self, metrics))
@@ -376,6 +384,8 @@ class Agent:
         code = 0
         if failed is not None and failed.done():
             log.critical("stopping because consensus failed: %s", failed.result())
+            code = 1
+        elif self._joined_in_vain:
             code = 1
         elif self._leave_on_stop:
             log.info("Gracefully shutting down agent...")
@@ -465,6 +475,7 @@ class Agent:
 
     async def _join_as_planned(self, plan: Plan, is_wide: bool) -> None:
         if not await join_pool(plan, self.delegate.join_wide if is_wide else self.delegate.join):
+            self._joined_in_vain = True
             self._stop.set()
 
     async def _bootstrap_entries(self) -> None:
@@ -531,11 +542,14 @@ def _port_text(error: OSError, what: str, where: str) -> str:
     return f"failed to start {what}: listen on {where}: {error.strerror if own else system_text(error)}"
 
 
-async def run_agent(config: Config, warnings: list[str], argv: list[str]) -> int:
-    """Start an agent, serve, stop; returns the exit code. Prints one line and returns 1 when it cannot start."""
+async def run_agent(config: Config, warnings: list[str], argv: list[str], early: Ports | None = None) -> int:
+    """Start an agent, serve, stop; returns the exit code. Prints one line and returns 1 when it cannot start.
+
+    `early` are HTTP ports that are open already.
+    """
     random.seed()
     raise_open_files()
-    agent = Agent(config, argv)
+    agent = Agent(config, argv, early)
     for warning in warnings:
         log.warning("%s", warning)
     try:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from agent.config.settings import Config, TlsInterface
+from agent.urls import bare_url
 from agent.version import CONSUL_VERSION
 from gossip.options import PoolOptions
 from model.durations import SECOND, format_duration
@@ -367,13 +368,6 @@ def _is_secret(name: str) -> bool:
     if lower in ("privatekeytype", "privatekeybits", "key", "keyprefix"):  # A watch's key is one of the KV store.
         return False
     return lower in ("header", "headers") or any(word in lower for word in _SECRET_WORDS)
-
-
-def bare_url(url: str) -> str:
-    """A URL without the name and password that may stand in it."""
-    scheme, separator, rest = url.partition("://")
-    place, slash, path = rest.partition("/")
-    return f"{scheme}{separator}{place.rpartition('@')[2]}{slash}{path}"
 
 
 def _tcp(address: str, port: int, scheme: str = "tcp") -> str:

@@ -62,7 +62,7 @@ def decode(gossiped: Gossiped) -> Event | None:
         if str(body["n"]) != gossiped.name.removeprefix(PREFIX):
             return None  # Whoever fired it may do so under the name that gossip carries, not under another.
         return Event(
-            id=str(body["ID"]),
+            id=str(uuid.UUID(str(body["ID"]))),
             name=str(body["n"]),
             payload=payload.encode("utf-8", "surrogateescape") if isinstance(payload, str) else bytes(payload),
             node_filter=str(body.get("nf") or ""),

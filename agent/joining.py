@@ -1,4 +1,4 @@
-"""How an agent finds its pools at start: once at the addresses to join, again and again at those to retry."""
+"""How an agent finds its pools at start: where it is to join it has to, where it is to retry it has time."""
 
 import asyncio
 import logging
@@ -23,13 +23,14 @@ class Plan(NamedTuple):
 
 
 async def join_pool(plan: Plan, join: Join) -> bool:
-    """Join a pool as planned; returns False when all attempts were in vain."""
+    """Join a pool as planned; False when that was in vain: the agent is not to go on without its pool."""
     if plan.once:
         try:
             joined = await join(plan.once)
             log.info("(%s) joined: number_of_nodes=%d", plan.pool, joined)
         except JoinError as error:
             log.error("(%s) couldn't join: %s", plan.pool, error)
+            return False
     attempt = 0
     while plan.retry:
         try:

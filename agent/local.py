@@ -5,6 +5,7 @@ The agent is the source of truth for its node. `agent.difference` says what the 
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Collection, Coroutine
@@ -36,6 +37,8 @@ SYNC_INTERVAL = 60.0
 RETRY_INTERVAL = 3.0
 HELD_MOMENT = 0.02
 """Seconds for which a change waits for what is held and changed with it."""
+HELD_AT_MOST = 5.0
+"""Seconds for which who registers something waits for what is held."""
 AT_ONCE = 32
 """Calls to the servers that are under way at the same time."""
 
@@ -113,6 +116,14 @@ class LocalState:
         self._task: asyncio.Task[None] | None = None
         self.on_change: list[Callable[[str], None]] = []
         self.synced = asyncio.Event()
+        self._made = 0
+        """How many changes were made that the catalog is to hear of."""
+        self._tried = 0
+        """How many of them it was told of, whether it took them or not."""
+        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._urgent = asyncio.Event()
+        self._nothing_held = asyncio.Event()
+        self._nothing_held.set()
 
     # Changes
 
@@ -139,7 +150,7 @@ class LocalState:
         """Remove a service; its checks are removed one by one."""
         del self.services[service_id], self.registered[service_id]
         self._service_tokens.pop(service_id, None)
-        self._held.discard(service_id)
+        self._let_go(service_id)
         self._changes.no_service(service_id)
         self.persisted.erase("services", service_id)
         self._touch(service_id)
@@ -154,6 +165,7 @@ class LocalState:
     def hold(self, service_id: str) -> None:
         """Do not register a service with the catalog until it is released: what it will look like is not known yet."""
         self._held.add(service_id)
+        self._nothing_held.clear()
 
     def held(self, service_id: str) -> bool:
         """Whether a service is not to be registered with the catalog yet."""
@@ -162,16 +174,21 @@ class LocalState:
     def release(self, service_id: str) -> None:
         """The catalog may know a service."""
         if service_id in self._held:
-            self._held.discard(service_id)
+            self._let_go(service_id)
             self._changes.service(service_id)
             for check in self.checks_of(service_id):
                 self._changes.check(check.check_id)
-            self._dirty.set()
+            self._to_tell()
+
+    def _let_go(self, service_id: str) -> None:
+        self._held.discard(service_id)
+        if not self._held:
+            self._nothing_held.set()
 
     def compare_again(self) -> None:
         """Compare with the catalog soon: what it refused may be allowed now."""
         self._compare = True
-        self._dirty.set()
+        self._to_tell()
 
     def replace_node(self, node: Node) -> None:
         """Show this node in another way from now on."""
@@ -224,7 +241,7 @@ class LocalState:
     def _tell_output(self, check_id: str) -> None:
         self._keep_output(check_id)
         self._changes.check(check_id)
-        self._dirty.set()
+        self._to_tell()
 
     def _keep_output(self, check_id: str) -> None:
         """The output of a check is not waiting to be told any more."""
@@ -232,8 +249,12 @@ class LocalState:
         if timer is not None:
             timer.cancel()
 
-    def _touch(self, service_id: str) -> None:
+    def _to_tell(self) -> None:
+        self._made += 1
         self._dirty.set()
+
+    def _touch(self, service_id: str) -> None:
+        self._to_tell()
         self._changed.set()
         self._changed = asyncio.Event()
         for callback in self.on_change:
@@ -258,6 +279,32 @@ class LocalState:
         self._dirty.set()
         self._task = asyncio.get_running_loop().create_task(self._run())
 
+    async def told(self) -> None:
+        """Return once the catalog was told of all changes made so far, or could not be.
+
+        Whoever registers something with an agent looks for it in the catalog next.
+        """
+        if self._task is None or self._task.done():
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HELD_AT_MOST):
+                await self._nothing_held.wait()
+        if self._tried < self._made:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append((self._made, waiter))
+            self._urgent.set()
+            await waiter
+
+    def _wake(self, tried: int) -> None:
+        """Let those go on whose changes are among the first `tried`."""
+        self._tried = tried
+        waiters, self._waiters = self._waiters, []
+        for made, waiter in waiters:
+            if made > tried:
+                self._waiters.append((made, waiter))
+            elif not waiter.done():
+                waiter.set_result(None)
+
     async def stop(self) -> None:
         """Stop."""
         for check_id in list(self._waiting_outputs):
@@ -265,6 +312,7 @@ class LocalState:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        self._wake(self._made)
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -277,6 +325,8 @@ class LocalState:
                 self._compare = True
             await self._wait_for_held()
             self._dirty.clear()
+            self._urgent.clear()
+            made = self._made
             try:
                 if self._compare or loop.time() > compared + SYNC_INTERVAL:
                     await self.sync()
@@ -289,9 +339,13 @@ class LocalState:
                 log.warning("Syncing with the catalog failed: %s", error.text)
             except Exception:
                 log.exception("Syncing with the catalog failed")
+            finally:
+                self._wake(made)
             self._compare = True
             self._dirty.set()
-            await asyncio.sleep(RETRY_INTERVAL)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RETRY_INTERVAL):
+                    await self._urgent.wait()
 
     async def _wait_for_held(self) -> None:
         """Give services that are held a moment: most are released at once, and then they go with the others."""

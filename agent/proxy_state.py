@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from agent.leaf import LeafCertificates
@@ -21,8 +21,24 @@ from rpc.caller import Caller
 
 log = logging.getLogger("lictor.agent.proxy")
 
+MOST_TIMEOUT = 3600_000
+"""Milliseconds that opening a connection to an upstream may take at most."""
 IDLE = 180.0
 WAIT = 300 * SECOND
+
+
+def number_of(settings: Mapping[str, Any], name: str, least: float, most: float, default: float) -> float:
+    """A number in a proxy's free-form settings, which may be written as text; the default for anything else."""
+    value = settings.get(name)
+    if value is None:
+        return default
+    try:
+        if isinstance(value, int | float | str) and not isinstance(value, bool) and least <= float(value) <= most:
+            return float(value)
+    except (ValueError, OverflowError):
+        pass  # No number, or one that nothing can hold.
+    log.warning("a proxy's %s is no number from %g to %g: it is left out", name, least, most)
+    return default
 
 
 class ProxyWatcher:
@@ -185,8 +201,10 @@ class ProxyWatcher:
             return
         trust_domain, roots, leaf = identity
         config = proxy.proxy
-        bind = str((config.config or {}).get("bind_address") or proxy.address or self._local.node.address)
-        port = int((config.config or {}).get("bind_port") or proxy.port)
+        settings = config.config or {}
+        given = settings.get("bind_address")
+        bind = (given if isinstance(given, str) else "") or proxy.address or self._local.node.address
+        port = int(number_of(settings, "bind_port", 0, 65535, 0) or proxy.port)
         upstreams = []
         for upstream in config.upstreams or ():
             name = upstream.destination_name
@@ -195,7 +213,7 @@ class ProxyWatcher:
             endpoints = self._parts.get(f"upstream:{name}")
             if endpoints is None:
                 return  # Not known yet: an incomplete document would refuse calls that are fine.
-            timeout = float((upstream.config or {}).get("connect_timeout_ms", 5000)) / 1000
+            timeout = number_of(upstream.config or {}, "connect_timeout_ms", 1, MOST_TIMEOUT, 5000) / 1000
             upstreams.append(
                 Upstream(
                     name=name,

@@ -12,9 +12,10 @@ from agent.checks.probe import AgentTls, Tools
 from agent.checks.runner import CheckRunner
 from agent.config.settings import Config
 from agent.definitions import DefinitionError, Expanded
+from agent.file_definitions import OwnCheck
 from agent.local import LocalState
 from model.durations import SECOND
-from model.structs.catalog import CheckType, HealthCheck
+from model.structs.catalog import CheckType, HealthCheck, ServiceDefinition
 from rpc.caller import Caller
 
 log = logging.getLogger("lictor.agent")
@@ -60,9 +61,28 @@ class Registrations:
                 row = msgspec.structs.replace(check, status="critical", output="")
                 self.add_check(row, definition, persist=False, token=token)
 
+    def _judged(self, config: Config) -> tuple[list[ServiceDefinition], list[OwnCheck]]:
+        """What the files define, if all of it can be taken over. Raises DefinitionError, JsonError."""
+        scripts, coming = config.enable_local_script_checks, set(self.local.services) - self.local.from_files
+        services = [file_definitions.service(raw) for raw in config.services]
+        for definition in services:
+            parts = definitions.expand(definition, config.node_name, scripts, lambda _: config.ports.sidecar_min_port)
+            coming.update(part.service.id for part in parts)
+        checks = [file_definitions.check(raw) for raw in config.checks]
+        for own in checks:
+            if not own.name:
+                raise DefinitionError("Missing check name")
+            definitions.validate_check(own.check, scripts)
+            if own.service_id and own.service_id not in coming:
+                raise DefinitionError(f'ServiceID "{own.service_id}" does not exist')
+        return services, checks
+
     def _load_from_files(self, config: Config) -> None:
-        for raw in config.services:
-            definition = file_definitions.service(raw)
+        self._take_from_files(config, *self._judged(config))
+
+    def _take_from_files(self, config: Config, services: list[ServiceDefinition], checks: list[OwnCheck]) -> None:
+        """Raises DefinitionError when there is no port for a sidecar."""
+        for definition in services:
             for part in definitions.expand(
                 definition, config.node_name, config.enable_local_script_checks, self.sidecar_port
             ):
@@ -71,14 +91,8 @@ class Registrations:
                 self.local.from_files.add(part.service.id)
                 for check, _ in part.checks:
                     self._from_file(check.check_id)
-        for raw in config.checks:
-            own = file_definitions.check(raw)
-            if not own.name:
-                raise DefinitionError("Missing check name")
-            definitions.validate_check(own.check, config.enable_local_script_checks)
+        for own in checks:
             owner = self.local.services.get(own.service_id) if own.service_id else None
-            if own.service_id and owner is None:
-                raise DefinitionError(f'ServiceID "{own.service_id}" does not exist')
             row = definitions.check_of(own.check, config.node_name, owner, own.check_id, own.name)
             row = msgspec.structs.replace(row, type="")  # As Consul shows these.
             self.add_check(row, own.check, persist=False, token=own.token)
@@ -209,14 +223,21 @@ class Registrations:
         self.local.put_check(check, None, token=token)
 
     def reload(self, config: Config) -> None:
-        """Take what the files say now in place of what they said. Raises DefinitionError, JsonError."""
+        """Take what the files say now in place of what they said. Raises DefinitionError, JsonError; then nothing
+        has changed, but for what was defined before a sidecar for which there was no port."""
+        services, checks = self._judged(config)
         self._config = config
         self.checks.tools = _tools(config)
         self.local.output_interval = config.check_update_interval
         before, checks_before = set(self.local.from_files), set(self.local.checks_from_files)
         self.local.from_files.clear()
         self.local.checks_from_files.clear()
-        self._load_from_files(config)
+        try:
+            self._take_from_files(config, services, checks)
+        except DefinitionError:
+            self.local.from_files |= before  # They go with the next reload that works.
+            self.local.checks_from_files |= checks_before
+            raise
         for service_id in before - self.local.from_files:
             if service_id in self.local.services:
                 self.remove_service(service_id)

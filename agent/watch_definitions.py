@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from agent.urls import bare_url
 from agent.watch_types import Question, WrongWatch, question
 from model.durations import SECOND, DurationError, parse_duration
 
@@ -115,7 +116,7 @@ def _http(config: Any) -> HttpHandler:
     except ValueError:
         usable = False
     if not usable:
-        raise WrongWatch(f"http_handler_config.path: {url!r} is no http or https URL")
+        raise WrongWatch(f"http_handler_config.path: {bare_url(url)!r} is no http or https URL")
     method = config.get("method") or "POST"
     if not isinstance(method, str) or not method.isascii() or not method.isalpha():
         raise WrongWatch(f"http_handler_config.method: {method!r} is no method")

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 
 import aiohttp
 
+from agent.urls import bare_url
 from agent.watch_definitions import HttpHandler, Script, WatchDefinition, parse
 from agent.watch_types import next_index
 
@@ -177,5 +178,6 @@ async def _post(handler: HttpHandler, data: bytes, index: int) -> None:
     ):
         body = await response.content.read(MAX_OUTPUT)
         if not 200 <= response.status < 300:
-            raise ValueError(f"{handler.url} answered {response.status}: {body.decode('utf-8', 'replace').strip()}")
+            where, said = bare_url(handler.url).partition("?")[0], body.decode("utf-8", "replace").strip()
+            raise ValueError(f"{where} answered {response.status}: {said}")
         log.debug("http watch handler output: %s", body.decode("utf-8", "replace").rstrip())

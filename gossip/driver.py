@@ -284,8 +284,7 @@ class Gossip:
 
     def _do(self, output: Output) -> None:
         if isinstance(output, SendPacket):
-            if self._udp is not None and not self._udp.is_closing():
-                self._udp.sendto(output.data, output.address)
+            self._send(output)
         elif isinstance(output, PushPull):
             self._spawn(self._quiet_exchange(output))
         elif isinstance(output, StreamPing):
@@ -302,6 +301,16 @@ class Gossip:
                     callback(output)
                 except Exception:
                     self._log.exception("handling a gossip event failed")
+
+    def _send(self, packet: SendPacket) -> None:
+        if self._udp is None or self._udp.is_closing():
+            return
+        try:
+            self._udp.sendto(packet.data, packet.address)
+        except (OSError, ValueError) as error:
+            # A member may claim any address, one of the other family among them: its fault, and nobody else's loss.
+            host, port = packet.address
+            self._notices.say(Notice(f"cannot send to {host}:{port}: {error}", f"{host}:{port}"), time.monotonic())
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -94,7 +94,7 @@ class _Held:
                 if not await self._api.renew_session(session):
                     self.lost.set()
                     return
-            except OSError as error:
+            except (OSError, LockError) as error:
                 log.warning("cannot renew session %s: %s", session, error)
 
     async def _until_lost(self, watching: AsyncIterator[bool]) -> None:
@@ -102,7 +102,7 @@ class _Held:
             async for held in watching:
                 if not held:
                     break
-        except OSError as error:
+        except (OSError, LockError) as error:
             log.warning("lost sight of the lock: %s", error)
         self.lost.set()
 
@@ -112,7 +112,7 @@ class _Held:
         self._tasks.clear()
         session, self._session = self._session, ""
         if session:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, LockError):
                 await self._api.destroy_session(session)
 
     @property

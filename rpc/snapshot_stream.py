@@ -50,7 +50,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answ
     head, rest = await _head(reader, IDLE_TIMEOUT)
     request = from_wire(SnapshotRequest, head)
     with spool() as archive:
-        await _receive(reader, archive, rest)
+        await _receive(reader, archive, rest, MAX_ARCHIVE if request.op == RESTORE else 0)
         archive.seek(0)
         try:
             response, saved = await answer(request, archive)
@@ -117,12 +117,14 @@ async def _head(reader: asyncio.StreamReader, seconds: float) -> tuple[Any, byte
                 raise WireError(f"not a msgpack value: {error or type(error).__name__}") from None
 
 
-async def _receive(reader: asyncio.StreamReader, target: IO[bytes], begun: bytes) -> None:
+async def _receive(
+    reader: asyncio.StreamReader, target: IO[bytes], begun: bytes, limit: int = MAX_ARCHIVE
+) -> None:
     data, size = begun, 0
     while True:
         size += len(data)
-        if size > MAX_ARCHIVE:
-            raise WireError(f"the archive is larger than {MAX_ARCHIVE} bytes")
+        if size > limit:
+            raise WireError(f"the archive is larger than {limit} bytes")
         target.write(data)
         async with asyncio.timeout(IDLE_TIMEOUT):
             data = await reader.read(_CHUNK)

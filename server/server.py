@@ -24,6 +24,7 @@ from rpc.dialing import Dialer
 from rpc.listener import Listener
 from rpc.pool import Pool
 from server.acl.login.verifying import Verifier
+from server.acl.remote import RemoteTokens
 from server.acl.resolver import MANAGEMENT_SECRET, Resolver
 from server.endpoints import snapshot
 from server.endpoints.context import ServerMember, SignOffer
@@ -68,6 +69,11 @@ class Server(Pools):
         self.fsm = Fsm()
         self.acl = Resolver(config.acl, config.datacenter, lambda: self.fsm.store, self.now_nanoseconds)
         self.credentials = Verifier()
+        if self.acl.is_secondary:
+            primary = config.acl.primary_datacenter
+            self.acl.elsewhere = RemoteTokens(
+                config.acl, config.datacenter, primary, lambda args: self.call("ACL.TokenRead", args)
+            )
         self.session_timers = SessionTimers(time.monotonic)
         self.autopilot = Autopilot(config.autopilot)
         self.coordinate_updates: dict[tuple[str, str], Coordinate] = {}

@@ -11,6 +11,7 @@ from yarl import URL
 from agent.checks.dialling import shown_address
 from agent.checks.probe import Result, Tail, Tools, timeout_of
 from agent.checks.thresholds import CRITICAL, PASSING, WARNING
+from agent.urls import redacted_url
 from model.goerrors import dial_text, system_text, tls_text
 from model.structs.catalog import CheckType
 
@@ -22,7 +23,7 @@ MAX_REDIRECTS = 10
 
 async def probe_http(check: CheckType, tools: Tools) -> Result:
     """Run an HTTP check once, on a connection of its own."""
-    shown = _without_password(check.http)
+    shown = redacted_url(check.http)
     method = check.method or "GET"
     failed = f'{method.capitalize()} "{shown}": '
     problem = _url_problem(check.http)
@@ -79,14 +80,6 @@ async def _body(response: aiohttp.ClientResponse, limit: int) -> str:
     except (TimeoutError, aiohttp.ClientError, OSError):
         pass
     return tail.text()
-
-
-def _without_password(url: str) -> str:
-    """The URL as outputs show it."""
-    before, at, rest = url.partition("://")[2].partition("/")[0].rpartition("@")
-    if not at or ":" not in before:
-        return url
-    return url.replace(f"{before}@{rest}", f"{before.partition(':')[0]}:xxxxx@{rest}", 1)
 
 
 def _url_problem(url: str) -> str:

@@ -35,23 +35,24 @@ async def probe_script(check: CheckType, tools: Tools) -> Result:
     limit = check.timeout if check.timeout > 0 else SCRIPT_TIMEOUT
     output = Tail(tools.limit_of(check))
     assert process.stdout is not None
+    ended = False
     try:
         async with asyncio.timeout(limit / SECOND):
             while chunk := await process.stdout.read(65536):
                 output.write(chunk)
             code = await process.wait()
+        ended = True
     except TimeoutError:
         said = f"\n\n{output.captured()}" if output.total else ""
         return CRITICAL, f"Timed out ({format_duration(limit)}) running check{said}"
     finally:
-        await _end(process)
+        if not ended:
+            await _end(process)
     return STATUS_OF.get(code, CRITICAL), output.captured()
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Kill what is left of the program's process group (when it ended in time: what it left behind in it)."""
-    if process.returncode is not None:
-        return
+    """Kill what is left of the program's process group: the program may be gone, and others hold its output."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     await asyncio.shield(process.wait())

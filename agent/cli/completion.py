@@ -215,7 +215,14 @@ def _peers(api: Any, current: str, flags: Flags) -> list[str]:
     return [row["Name"] for row in api.get("/v1/peerings") or ()]
 
 
+def _field(path: str, field: str) -> Callable[[Any, str, Flags], list[str]]:
+    """Asks for one field of the rows of a list."""
+    return lambda api, current, flags: [row[field] for row in api.get(path) or ()]
+
+
 NAMES: dict[str, Callable[[Any, str, Flags], list[str]]] = {
+    "accessor-id": _field("/v1/acl/tokens", "AccessorID"),
+    "auth-method": _field("/v1/acl/auth-methods", "Name"),
     "datacenter": _datacenters,
     "entry": _entries,
     "event": _events,
@@ -223,6 +230,11 @@ NAMES: dict[str, Callable[[Any, str, Flags], list[str]]] = {
     "member": _members,
     "node": _nodes,
     "peer": _peers,
+    "policy": _field("/v1/acl/policies", "Name"),
+    "policy-id": _field("/v1/acl/policies", "ID"),
+    "role": _field("/v1/acl/roles", "Name"),
+    "role-id": _field("/v1/acl/roles", "ID"),
+    "rule-id": _field("/v1/acl/binding-rules", "ID"),
     "service": _services,
     "service-id": _service_ids,
 }

@@ -70,11 +70,13 @@ def get_ca_config(flags: Flags) -> int:
 
 def set_ca_config(flags: Flags) -> int:
     """Change the CA's configuration."""
+    from model.gojson import parse_json
+
     if not flags["config-file"]:
         return fail("The -config-file flag is required")
     try:
-        body = json.loads(Path(flags["config-file"]).read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        body = parse_json(Path(flags["config-file"]).read_bytes())
+    except (OSError, ValueError) as error:
         return fail(f"Error reading config file: {go_text(error)}")
     if not isinstance(body, dict):
         return fail("Error reading config file: it must be an object with Provider and Config")

@@ -1,6 +1,5 @@
 """`intention`."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +42,11 @@ def create(flags: Flags) -> int:
 
 
 def _from_file(name: str) -> dict[str, Any]:
+    from model.gojson import parse_json
+
     try:
-        body = json.loads(Path(name).read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        body = parse_json(Path(name).read_bytes())
+    except (OSError, ValueError) as error:
         raise Problem(f"Error parsing {name}: {go_text(error)}") from None
     if not isinstance(body, dict) or not all(
         isinstance(body.get(key), str) and body[key] for key in ("SourceName", "DestinationName")

@@ -167,12 +167,14 @@ def export(flags: Flags) -> int:
 
 def import_(flags: Flags) -> int:
     """Write keys from JSON: the argument, a file (@name), or standard input (-)."""
+    from model.gojson import parse_json
+
     problem = too_many(flags, 1)
     if problem or not flags.arguments:
         return fail(f"Error! {problem or 'Missing DATA argument'}")
     try:
-        document = json.loads(_data(flags.arguments[0]))
-    except (ValueError, RecursionError) as error:
+        document = parse_json(_data(flags.arguments[0]))
+    except ValueError as error:
         return fail(f"Cannot unmarshal data: {error}")
     pairs = [_entry(number, row, flags["prefix"]) for number, row in enumerate(_listed(document))]
     api = Api(flags)

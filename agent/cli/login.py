@@ -4,11 +4,13 @@ import contextlib
 import os
 from pathlib import Path
 
-from agent.cli.client import Api
+from agent.cli.client import Api, Problem
 from agent.cli.flags import Flags, fail, too_many
 from model.goerrors import go_text
 
 MAX_CREDENTIAL = 1 << 20
+TYPES = ("", "jwt", "kubernetes", "aws-iam", "aws")
+"""What -type may be; logins of type oidc are a feature of Consul Enterprise."""
 
 
 def login(flags: Flags) -> int:
@@ -16,17 +18,12 @@ def login(flags: Flags) -> int:
     problem = too_many(flags)
     if problem:
         return fail(problem)
-    if flags["type"] not in ("", "kubernetes", "jwt"):
-        return fail(f"Invalid -type {flags['type']!r}: credentials of that type cannot be made here")
-    for name in ("method", "token-sink-file", "bearer-token-file"):
+    if flags["type"] not in TYPES:
+        return fail(f"Invalid -type {flags['type']!r}: known are {', '.join(TYPES[1:])}")
+    for name in ("method", "token-sink-file"):
         if not flags[name]:
             return fail(f"Missing required '-{name}' flag")
-    try:
-        credential = Path(flags["bearer-token-file"]).read_bytes()[:MAX_CREDENTIAL].decode().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        return fail(f"Error reading bearer token file: {go_text(error)}")
-    if not credential:
-        return fail(f"No bearer token found in {flags['bearer-token-file']}")
+    credential = _credential(flags)
     body = {"AuthMethod": flags["method"], "BearerToken": credential, "Meta": flags["meta"]}
     token = Api(flags).call("POST", "/v1/acl/login", body=body)
     sink = Path(flags["token-sink-file"])
@@ -35,6 +32,28 @@ def login(flags: Flags) -> int:
     except OSError as error:
         return fail(f"Error writing token to file sink: {go_text(error)}")
     return 0
+
+
+def _credential(flags: Flags) -> str:
+    """What is shown to the auth method. Raises Problem."""
+    from agent.cli.aws import FLAGS, bearer_token
+
+    file = flags["bearer-token-file"]
+    if flags["aws-auto-bearer-token"]:
+        if file:
+            raise Problem("Cannot use '-bearer-token-file' flag with '-aws-auto-bearer-token'")
+        return bearer_token(flags)
+    if any(flags[name] for name in FLAGS):
+        raise Problem("Missing '-aws-auto-bearer-token' flag")
+    if not file:
+        raise Problem("Missing required '-bearer-token-file' flag")
+    try:
+        found = Path(file).read_bytes()[:MAX_CREDENTIAL].decode().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Problem(f"Error reading bearer token file: {go_text(error)}") from None
+    if not found:
+        raise Problem(f"No bearer token found in {file}")
+    return found
 
 
 def _write_secret(path: Path, text: str) -> None:

@@ -1,6 +1,5 @@
 """`lictor agent`."""
 
-import asyncio
 import sys
 
 from agent.cli.flags import Flags
@@ -12,9 +11,9 @@ def agent(flags: Flags) -> int:
     from agent.process import hurry
 
     hurry()
-    from agent.agent import run_agent
     from agent.config.load import load_config
     from agent.config.settings import ConfigError
+    from agent.early_ports import open_early
     from agent.logs import set_up
     from agent.version import CONSUL_VERSION, VERSION
 
@@ -41,12 +40,18 @@ def agent(flags: Flags) -> int:
     print(f"         Cluster Addr: {config.advertise_addr} (LAN: {ports.serf_lan}, WAN: {ports.serf_wan})")
     print(f"    Gossip Encryption: {str(config.gossip.encrypted).lower()}")
     print("\n==> Log data will now stream in as it occurs:\n", flush=True)
+    early = {} if config.auto_encrypt.tls else open_early(config.http_addrs, config.ports.http)
+    # What is loaded from here on takes longer than all before.
+    import asyncio
+
+    from agent.agent import run_agent
+
+    work = run_agent(config, warnings, flags.words, early)
     try:
         import uvloop
-
-        return uvloop.run(run_agent(config, warnings, flags.words))
     except ImportError:
-        return asyncio.run(run_agent(config, warnings, flags.words))
+        return asyncio.run(work)
+    return uvloop.run(work)
 
 
 def agent_help() -> str:

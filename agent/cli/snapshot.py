@@ -57,7 +57,7 @@ def save(flags: Flags) -> int:
         if answer.status != 200:
             raise refusal(answer.status, answer.read())
         try:
-            with unverified.open("wb") as target:
+            with open(unverified, "wb", opener=_for_its_owner) as target:
                 shutil.copyfileobj(answer, target, CHUNK)
                 target.flush()
                 os.fsync(target.fileno())
@@ -73,6 +73,13 @@ def save(flags: Flags) -> int:
     os.replace(unverified, file)
     print(f"Saved and verified snapshot to index {meta.index}")
     return 0
+
+
+def _for_its_owner(path: str, flags: int) -> int:
+    """Open a file that nobody else can read: a state holds tokens and the authority's key."""
+    number = os.open(path, flags, 0o600)
+    os.fchmod(number, 0o600)  # It may be there from an earlier attempt.
+    return number
 
 
 def restore(flags: Flags) -> int:

@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import logging
 import time
+from socket import SOCK_DGRAM, SOCK_STREAM
 from typing import Any
 
 from agent.cache import Cache
 from agent.config.settings import Config
 from agent.dns.answer import Resolver
 from model.metrics import METRICS
+from rpc.addresses import EVERYWHERE, everywhere, host_of
 from rpc.caller import Caller
 from rpc.streams import send
 
@@ -40,9 +42,13 @@ class DnsServer:
         loop = asyncio.get_running_loop()
         port = self._config.ports.dns
         for host in self._config.dns_addrs:
-            server = await asyncio.start_server(self._serve, host, port)
-            self._tcp.append(server)
-            transport, _ = await loop.create_datagram_endpoint(lambda: _Packets(self), local_addr=(host, port))
+            if host == EVERYWHERE:
+                self._tcp.append(await asyncio.start_server(self._serve, sock=everywhere(SOCK_STREAM, port)))
+                bound = everywhere(SOCK_DGRAM, port)
+                transport, _ = await loop.create_datagram_endpoint(lambda: _Packets(self), sock=bound)
+            else:
+                self._tcp.append(await asyncio.start_server(self._serve, host, port))
+                transport, _ = await loop.create_datagram_endpoint(lambda: _Packets(self), local_addr=(host, port))
             self._udp.append(transport)
 
     def reload(self, config: Config) -> None:
@@ -76,7 +82,7 @@ class DnsServer:
 
     async def _answer(self, transport: asyncio.DatagramTransport, data: bytes, client: Any) -> None:
         try:
-            answer = await self._respond(data, True, str(client[0]))
+            answer = await self._respond(data, True, host_of(client))
         except Exception:
             log.exception("a DNS question failed")
             return
@@ -95,7 +101,7 @@ class DnsServer:
                     async with asyncio.timeout(TCP_TIMEOUT):
                         length = int.from_bytes(await reader.readexactly(2), "big")
                         data = await reader.readexactly(length)
-                    answer = await self._respond(data, False, str(peer[0]) if peer else "")
+                    answer = await self._respond(data, False, host_of(peer))
                     if answer is None:
                         return
                     send(writer, len(answer).to_bytes(2, "big") + answer)

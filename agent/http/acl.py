@@ -4,14 +4,16 @@ from typing import Any
 
 import msgspec
 
-from agent.http.acl_routes import acl_route, shown
+from agent.http.acl_routes import acl_route, read_options, shown
 from agent.http.described import READ, WRITE, Operation, Param
 from agent.http.routing import ApiRequest, ApiResponse, HttpError
+from model.codec import Wire
 from model.errors import ACL_NOT_FOUND, PERMISSION_DENIED, RpcError
 from model.gojson import JsonError, from_json, json_kind, parse_json, to_json
 from model.structs.acl import (
     ACLAuthorizationRequest,
     ACLAuthorizationResponse,
+    ACLInitialTokenBootstrapRequest,
     ACLPolicy,
     ACLPolicyDeleteRequest,
     ACLPolicyGetRequest,
@@ -41,11 +43,25 @@ EXPANDED = Param("expanded", "Show the policies and roles themselves, too.", "fl
 _NOT_ALLOWED = ("Invalid ACL resource requested", "Invalid access level for")
 
 
-@acl_route("PUT", "/v1/acl/bootstrap", Operation(answer=ACLToken, statuses={403: "It was done before."}))
+class BootstrapBody(Wire, frozen=True):
+    """What the first token is made of."""
+
+    bootstrap_secret: str = ""
+
+
+@acl_route(
+    "PUT",
+    "/v1/acl/bootstrap",
+    Operation(body=BootstrapBody, answer=ACLToken, statuses={403: "It was done before."}),
+)
 async def bootstrap(request: ApiRequest) -> Any:
-    """Make the first management token."""
+    """Make the first management token, with the given secret (a UUID) if there is one."""
+    body = await request.body(BootstrapBody, may_be_empty=True, unknown="ignore")
+    args = ACLInitialTokenBootstrapRequest(
+        bootstrap_secret=body.bootstrap_secret, datacenter=request.agent.config.datacenter
+    )
     try:
-        return await request.call("ACL.BootstrapTokens", DCSpecificRequest(datacenter=request.agent.config.datacenter))
+        return await request.call("ACL.BootstrapTokens", args)
     except RpcError as error:
         if error.has(BOOTSTRAP_NOT_ALLOWED):
             raise HttpError(403, f"{PERMISSION_DENIED}: {error.text}") from None
@@ -64,7 +80,7 @@ async def replication(request: ApiRequest) -> Any:
 @acl_route("GET", "/v1/acl/policies", Operation(query=READ, answer=list[ACLPolicyListStub]))
 async def policies(request: ApiRequest) -> Any:
     """All policies, without their rules."""
-    reply = await request.call("ACL.PolicyList", ACLPolicyListRequest(**_options(request)))
+    reply = await request.call("ACL.PolicyList", ACLPolicyListRequest(**read_options(request)))
     return shown(request, reply.policies or [], reply)
 
 
@@ -90,7 +106,7 @@ async def policy_by_name(request: ApiRequest) -> Any:
 
 
 async def _policy(request: ApiRequest, **which: Any) -> Any:
-    reply = await request.call("ACL.PolicyRead", ACLPolicyGetRequest(**which, **_options(request)))
+    reply = await request.call("ACL.PolicyRead", ACLPolicyGetRequest(**which, **read_options(request)))
     if reply.policy is None:
         raise HttpError(403, ACL_NOT_FOUND, _failed_headers(request, reply))
     return shown(request, reply.policy, reply)
@@ -128,7 +144,7 @@ async def policy(request: ApiRequest) -> Any:
 )
 async def roles(request: ApiRequest) -> Any:
     """All roles."""
-    args = ACLRoleListRequest(policy=request.param("policy"), **_options(request))
+    args = ACLRoleListRequest(policy=request.param("policy"), **read_options(request))
     reply = await request.call("ACL.RoleList", args)
     return shown(request, reply.roles or [], reply)
 
@@ -161,7 +177,7 @@ async def role_by_name(request: ApiRequest) -> Any:
 
 
 async def _role(request: ApiRequest, **which: Any) -> Any:
-    reply = await request.call("ACL.RoleRead", ACLRoleGetRequest(**which, **_options(request)))
+    reply = await request.call("ACL.RoleRead", ACLRoleGetRequest(**which, **read_options(request)))
     if reply.role is None:
         raise HttpError(404, "", _failed_headers(request, reply))
     return shown(request, reply.role, reply)
@@ -217,7 +233,7 @@ async def tokens(request: ApiRequest) -> Any:
         policy=request.param("policy"),
         role=request.param("role"),
         auth_method=request.param("authmethod"),
-        **_options(request),
+        **read_options(request),
     )
     reply = await request.call("ACL.TokenList", args)
     return shown(request, reply.tokens or [], reply)
@@ -246,7 +262,7 @@ async def own_token(request: ApiRequest) -> Any:
 
 async def _token(request: ApiRequest, identifier: str, kind: str) -> Any:
     expanded = request.has("expanded") and kind == "accessor"
-    args = ACLTokenGetRequest(token_id=identifier, token_id_type=kind, expanded=expanded, **_options(request))
+    args = ACLTokenGetRequest(token_id=identifier, token_id_type=kind, expanded=expanded, **read_options(request))
     reply = await request.call("ACL.TokenRead", args)
     if reply.token is None:
         raise HttpError(403, ACL_NOT_FOUND, _failed_headers(request, reply))
@@ -312,7 +328,7 @@ async def authorize(request: ApiRequest) -> Any:
         raise HttpError(400, f"Refusing to process more than {MAX_AUTHORIZATIONS} authorizations at once")
     if not asked:
         return []
-    args = RemoteACLAuthorizationRequest(requests=asked, **_options(request))
+    args = RemoteACLAuthorizationRequest(requests=asked, **read_options(request))
     try:
         return await request.call("ACL.Authorize", args)
     except RpcError as error:
@@ -333,13 +349,6 @@ def _accesses(raw: bytes) -> list[ACLAuthorizationRequest]:
         return [from_json(ACLAuthorizationRequest, one) for one in body]
     except JsonError as error:
         raise HttpError(400, f"{prefix}{error}") from None
-
-
-def _options(request: ApiRequest) -> dict[str, Any]:
-    """The options of a read; the lists of access control know no filter."""
-    options = request.query_options()
-    options.pop("filter", None)
-    return options
 
 
 def _failed_headers(request: ApiRequest, reply: Any) -> dict[str, str]:

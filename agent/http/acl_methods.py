@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from agent.http.acl_routes import acl_route, shown
+from agent.http.acl_routes import acl_route, read_options, shown
 from agent.http.described import READ, WRITE, Operation, Param
 from agent.http.routing import ApiRequest, ApiResponse, HttpError
 from model.structs.acl import (
@@ -31,13 +31,6 @@ NO_RULE = {404: "There is no such binding rule."}
 AUTH_METHOD = Param("authmethod", "Only rules of this auth method.")
 
 
-def _options(request: ApiRequest) -> dict[str, Any]:
-    """The options of a read; the lists of access control know no filter."""
-    options = request.query_options()
-    options.pop("filter", None)
-    return options
-
-
 def _found(request: ApiRequest, value: Any, meta: Meta) -> Any:
     answer: ApiResponse = shown(request, value, meta)
     if value is None:
@@ -48,7 +41,7 @@ def _found(request: ApiRequest, value: Any, meta: Meta) -> Any:
 @acl_route("GET", "/v1/acl/auth-methods", Operation(query=READ, answer=list[ACLAuthMethodListStub]))
 async def list_methods(request: ApiRequest) -> Any:
     """All auth methods, without their settings."""
-    reply = await request.call("ACL.AuthMethodList", ACLAuthMethodListRequest(**_options(request)))
+    reply = await request.call("ACL.AuthMethodList", ACLAuthMethodListRequest(**read_options(request)))
     return shown(request, reply.auth_methods or [], reply)
 
 
@@ -84,7 +77,7 @@ def _method_name(request: ApiRequest) -> str:
 )
 async def read_method(request: ApiRequest) -> Any:
     """An auth method with its settings."""
-    args = ACLAuthMethodGetRequest(auth_method_name=_method_name(request), **_options(request))
+    args = ACLAuthMethodGetRequest(auth_method_name=_method_name(request), **read_options(request))
     reply = await request.call("ACL.AuthMethodRead", args)
     return _found(request, reply.auth_method, reply)
 
@@ -104,7 +97,7 @@ async def delete_method(request: ApiRequest) -> Any:
 )
 async def list_rules(request: ApiRequest) -> Any:
     """All binding rules."""
-    args = ACLBindingRuleListRequest(auth_method=request.param("authmethod"), **_options(request))
+    args = ACLBindingRuleListRequest(auth_method=request.param("authmethod"), **read_options(request))
     reply = await request.call("ACL.BindingRuleList", args)
     return shown(request, reply.binding_rules or [], reply)
 
@@ -140,7 +133,7 @@ def _rule_id(request: ApiRequest) -> str:
 )
 async def read_rule(request: ApiRequest) -> Any:
     """A binding rule."""
-    args = ACLBindingRuleGetRequest(binding_rule_id=_rule_id(request), **_options(request))
+    args = ACLBindingRuleGetRequest(binding_rule_id=_rule_id(request), **read_options(request))
     reply = await request.call("ACL.BindingRuleRead", args)
     return _found(request, reply.binding_rule, reply)
 

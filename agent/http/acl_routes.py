@@ -38,6 +38,13 @@ def acl_route(methods: str, path: str, operation: Operation, prefix: bool = Fals
     return register
 
 
+def read_options(request: ApiRequest) -> dict[str, Any]:
+    """The options of a read; the lists of access control know no filter."""
+    options = request.query_options()
+    options.pop("filter", None)
+    return options
+
+
 def shown(request: ApiRequest, value: Any, meta: Meta, status: int = 200) -> Any:
     """The answer of a read, with its headers."""
     return request.json(value, meta, consistency=False, status=status)

@@ -80,6 +80,7 @@ async def register_check(request: ApiRequest) -> ApiResponse:
         row = check_of(base, agent.config.node_name, owner, check_id, definition.name)
         agent.registrations.add_check(row, base, token=definition.token or request.own_token)
     await agent.local.persisted.durable()
+    await agent.local.told()
     return ApiResponse()
 
 
@@ -88,6 +89,7 @@ async def deregister_check(request: ApiRequest) -> ApiResponse:
     """Remove a check."""
     await _may_write(request)
     request.agent.registrations.remove_check(request.rest)
+    await request.agent.local.told()
     return ApiResponse()
 
 
@@ -107,6 +109,7 @@ async def _tell(request: ApiRequest, status: str, output: str) -> ApiResponse:
     if not agent.checks.is_ttl(check_id):
         raise HttpError(500, f'CheckID "{check_id}" does not have associated TTL')
     agent.registrations.told(check_id, status, output)
+    await agent.local.told()
     return ApiResponse()
 
 

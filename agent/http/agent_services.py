@@ -83,6 +83,7 @@ async def register_service(request: ApiRequest) -> ApiResponse:
         for part in parts:
             agent.registrations.add_service(part, replace_checks=replace, token=definition.token or request.own_token)
     await agent.local.persisted.durable()
+    await agent.local.told()
     return ApiResponse()
 
 
@@ -93,6 +94,7 @@ async def deregister_service(request: ApiRequest) -> ApiResponse:
     """Remove a service, its checks and its sidecar."""
     await _may_write(request)
     request.agent.registrations.remove_service(request.rest)
+    await request.agent.local.told()
     return ApiResponse()
 
 
@@ -137,6 +139,7 @@ async def service_maintenance(request: ApiRequest) -> ApiResponse:
     agent = request.agent
     await _may_write(request)
     agent.registrations.maintenance(request.rest, enable, request.param("reason"), request.own_token)
+    await agent.local.told()
     return ApiResponse()
 
 
@@ -146,4 +149,5 @@ async def node_maintenance(request: ApiRequest) -> ApiResponse:
     enable, agent = _flag(request, "enable"), request.agent
     await request.require("node", "write", agent.config.node_name)
     agent.registrations.maintenance("", enable, request.param("reason"), request.own_token)
+    await agent.local.told()
     return ApiResponse()

@@ -77,7 +77,7 @@ async def leaf(request: ApiRequest) -> ApiResponse:
     """A leaf certificate of a service with its key; with `?index=` the answer waits for the next one."""
     service = request.rest.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     if not service:
-        raise HttpError(400, "Missing service name")
+        raise HttpError(500, "URI must be either service, agent, server, or kind")
     options = request.query_options()
     index = options.get("min_query_index", 0)
     agent = request.agent

@@ -6,6 +6,7 @@ is undone here.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -21,6 +22,8 @@ log = logging.getLogger("lictor.agent.http")
 
 READ_TIMEOUT = 30.0
 """Seconds that a body may take, and that a client may let a piece of a streamed answer lie."""
+SLOWEST = 64 << 10
+"""Bytes a second: for so many, a body gets a second more."""
 MAX_LINE = 1 << 16
 MAX_HEADERS = 10_000
 MAX_PIECES = 64
@@ -107,9 +110,9 @@ class Fallback(web.Server):
         front = self._front_of(request.protocol)
         if front is None:
             raise ConnectionResetError("the client is gone")
-        return await front.attend(request.method, self._attended(request))
+        return await front.attend(request.method, self._attended(request, front.remote))
 
-    async def _attended(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _attended(self, request: web.BaseRequest, remote: str) -> web.StreamResponse:
         if sum(len(name) + len(value) + 4 for name, value in request.raw_headers) > self._max_head:
             return ended_with(431, "431 Request Header Fields Too Large")
         if request.version not in ((1, 0), (1, 1)):
@@ -121,7 +124,7 @@ class Fallback(web.Server):
         async def read_body(limit: int) -> bytes:
             return await _read_body(request, limit, bool(expect) and request.version >= (1, 1))
 
-        incoming = Incoming(request.method, request.raw_path, request.headers, request.remote or "", read_body)
+        incoming = Incoming(request.method, request.raw_path, request.headers, remote, read_body)
         outgoing = await self._respond(incoming)
         answer, headers, gzip = outgoing
         if answer.stream is not None:
@@ -137,7 +140,8 @@ class Fallback(web.Server):
 async def _stream(request: web.BaseRequest, outgoing: Outgoing) -> web.StreamResponse:
     answer, headers, _ = outgoing
     response = web.StreamResponse(status=answer.status, headers=headers)
-    await response.prepare(request)
+    with contextlib.suppress(ConnectionError):  # `write` will say so again, to whoever has to clean up.
+        await response.prepare(request)
 
     async def write(data: bytes) -> None:
         if request.transport is None or request.transport.is_closing():
@@ -165,14 +169,16 @@ async def _read_body(request: web.BaseRequest, limit: int, announced: bool) -> b
     if announced and request.transport is not None:
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     body = bytearray()
+    began = asyncio.get_running_loop().time()
     try:
-        async with asyncio.timeout(READ_TIMEOUT):
+        async with asyncio.timeout(READ_TIMEOUT) as timer:
             while chunk := await request.content.readany():
                 body += chunk
                 if len(body) > limit:
                     raise too_large(limit, len(body))
+                timer.reschedule(began + READ_TIMEOUT + len(body) / SLOWEST)
     except TimeoutError:
-        raise HttpError(408, f"the body of the request did not come within {READ_TIMEOUT:g} seconds") from None
+        raise HttpError(408, "the body of the request came too slowly") from None
     except web.RequestPayloadError as error:
         raise HttpError(400, f"the body of the request is malformed: {error}") from None
     return bytes(body)

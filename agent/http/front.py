@@ -10,6 +10,7 @@ Heads are held back until they are whole, and what a client may take of time and
 """
 
 import asyncio
+import contextlib
 import gzip
 import logging
 import time
@@ -19,6 +20,7 @@ from typing import NamedTuple, Protocol, TypeVar, cast
 from agent.http.clients import TOO_LARGE, TOO_MANY, TOO_SLOW, Clients, Times
 from agent.http.heads import HEAD_ENDS, MAX_HEAD, Plain, head, plain_head
 from agent.http.routing import ApiResponse
+from rpc.addresses import host_of
 
 log = logging.getLogger("lictor.agent.http")
 T = TypeVar("T")
@@ -124,13 +126,14 @@ class Front(asyncio.Protocol):
             "_deadline",
             "_doors",
             "_ended",
+            "_later",
             "_reading",
             "_refused",
-            "_remote",
             "_request",
             "_rest",
         ),
-        *("_searched", "_stalled", "_timer", "_transport", "_unsent", "_writable", "cancellable", "closing", "task"),
+        *("_searched", "_stalled", "_timer", "_transport", "_unsent", "_writable"),
+        *("cancellable", "closing", "remote", "task"),
     )
 
     def __init__(self, doors: Doors, counted: bool = False) -> None:
@@ -141,9 +144,11 @@ class Front(asyncio.Protocol):
         self._request: Plain | None = None
         self._transport: asyncio.Transport
         self._rest: asyncio.Protocol | None = None
-        self._remote = ""
+        self.remote = ""
+        """The client's address; "" for one of a unix socket."""
         self._refused = False
         self._ended = False
+        self._later = False
         self._writable: asyncio.Future[None] | None = None
         self._stalled = 0.0
         self._unsent = 0
@@ -159,13 +164,12 @@ class Front(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there."""
         self._transport = cast(asyncio.Transport, transport)
-        peer = transport.get_extra_info("peername")
-        self._remote = str(peer[0]) if isinstance(peer, tuple) else ""
+        self.remote = host_of(transport.get_extra_info("peername"))
         clients = self._doors.clients
-        within = clients.within(self._remote) if self._counted else clients.came(self._remote)
+        within = clients.within(self.remote) if self._counted else clients.came(self.remote)
         if not within:
-            log.debug("refused a connection from %s: it has too many", self._remote)
-            if clients.flooded(self._remote):
+            log.debug("refused a connection from %s: it has too many", self.remote)
+            if clients.flooded(self.remote):
                 self._refused = True
                 self._transport.abort()
             else:
@@ -197,7 +201,7 @@ class Front(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client sends no more. It may be gone, or wait for its answers: those get a moment."""
         self._ended = True
-        if self.task is None and self._rest is None:
+        if self._idle():
             return False
         self._expect(self._doors.times.half_closed)
         self._look_at(self._doors.times.half_closed)
@@ -222,7 +226,7 @@ class Front(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone. A read that waits for a change stops waiting; a write goes on to its end."""
         if not self._counted:
-            self._doors.clients.went(self._remote)
+            self._doors.clients.went(self.remote)
         self._doors.open.discard(self)
         if self._timer is not None:
             self._timer.cancel()
@@ -296,12 +300,18 @@ class Front(asyncio.Protocol):
             del buffer[:end]
             if self.task is not None or not buffer:
                 return True
-        asyncio.get_running_loop().call_soon(self._next_later)  # Others get a turn.
+        if not self._later:
+            self._later = True
+            asyncio.get_running_loop().call_soon(self._next_later)  # Others get a turn.
         return True
 
     def _next_later(self) -> None:
-        if self.task is None:
-            self._next()
+        self._later = False
+        self.go_on()
+
+    def _idle(self) -> bool:
+        """Whether nothing is being done for the client, nor about to be."""
+        return self.task is None and self._rest is None and not self._later
 
     def deliver(self, opening: bytes, rest: bytes) -> None:
         """Send an answer that needs no task, in two pieces; nothing else may be under way."""
@@ -376,7 +386,7 @@ class Front(asyncio.Protocol):
                 self._stalled = now  # The client takes its time, but it takes.
             self._unsent = unsent
             if now - self._stalled >= times.write:
-                log.warning("ended the connection of %s: it does not read its answer", self._remote or "a local client")
+                log.warning("ended the connection of %s: it does not read its answer", self.remote or "a local client")
                 self._transport.abort()
                 return
         elif now >= self._deadline:
@@ -418,7 +428,7 @@ class Front(asyncio.Protocol):
             return self._doors.within_limit(body, limit)
 
         try:
-            incoming = Incoming(request.method, request.target, request.headers, self._remote, read_body)
+            incoming = Incoming(request.method, request.target, request.headers, self.remote, read_body)
             outgoing = await self._doors.respond(incoming)
             if outgoing.answer.stream is not None:
                 await self._stream(outgoing)
@@ -447,7 +457,7 @@ class Front(asyncio.Protocol):
         self._expect(self._doors.times.idle)
         if self._buffer:
             self._next()
-        if self._ended and self.task is None and self._rest is None:
+        if self._ended and self._idle():
             self.close()
 
     async def _write(self, outgoing: Outgoing) -> None:
@@ -467,7 +477,8 @@ class Front(asyncio.Protocol):
     async def _stream(self, outgoing: Outgoing) -> None:
         answer, headers, _ = outgoing
         headers["Transfer-Encoding"] = "chunked"
-        self._send(head(answer.status, headers))
+        with contextlib.suppress(ConnectionResetError):  # `write` will say so again, to whoever has to clean up.
+            self._send(head(answer.status, headers))
 
         async def write(data: bytes) -> None:
             self._send(b"%x\r\n%b\r\n" % (len(data), data) if data else b"")

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from agent.config.settings import UnixSockets
+from agent.early_ports import BACKLOG, Ports
 from agent.http.front import Doors
+from rpc.addresses import EVERYWHERE, everywhere, host_of
 from rpc.tls import TlsProtocol
 
-BACKLOG = 1024
 UNIX = "unix://"
 
 
@@ -27,8 +28,7 @@ class SecureDoor(TlsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count it; too many are told so after the handshake, far too many are not."""
-        peer = transport.get_extra_info("peername")
-        self._client = str(peer[0]) if isinstance(peer, tuple) else ""
+        self._client = host_of(transport.get_extra_info("peername"))
         self._clients.came(self._client)
         super().connection_made(transport)
         if self._clients.flooded(self._client):
@@ -47,11 +47,15 @@ class _Shut(asyncio.Protocol):
 
 
 class Listening:
-    """The sockets that lead to `doors`. With TLS, `context` is asked at each connection, so it may change."""
+    """The sockets that lead to `doors`, those that are open already (`early`) among them.
 
-    def __init__(self, doors: Doors, unix: UnixSockets) -> None:
+    With TLS, `context` is asked at each connection, so it may change.
+    """
+
+    def __init__(self, doors: Doors, unix: UnixSockets, early: Ports) -> None:
         self._doors = doors
         self._unix = unix
+        self._early = early
         self._servers: list[asyncio.Server] = []
         self._files: list[tuple[Path, int]] = []
         self.handshake_timeout = 5.0
@@ -70,6 +74,11 @@ class Listening:
         if address.startswith(UNIX):
             bound = self._bind(Path(address[len(UNIX) :]))
             self._servers.append(await loop.create_unix_server(doors, sock=bound, backlog=BACKLOG))
+        elif context is None and (early := self._early.pop((address, port), None)) is not None:
+            self._servers.append(await loop.create_server(doors, sock=early, backlog=BACKLOG))
+        elif address == EVERYWHERE:
+            bound = everywhere(socket.SOCK_STREAM, port)
+            self._servers.append(await loop.create_server(doors, sock=bound, backlog=BACKLOG))
         else:
             self._servers.append(await loop.create_server(doors, address, port, backlog=BACKLOG))
 

@@ -77,6 +77,9 @@ async def metrics_proxy(request: ApiRequest) -> ApiResponse:
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
         await session.close()
         return ApiResponse(b"", 502)
+    except BaseException:
+        await session.close()  # The client is gone.
+        raise
     return await _passed_on(session, response)
 
 

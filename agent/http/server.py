@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from agent.config.settings import Limits
+from agent.early_ports import Ports
 from agent.http import (
     acl,
     acl_methods,
@@ -80,7 +81,7 @@ SHUTDOWN_TIMEOUT = 1.0
 class HttpServer:
     """Serves the API (and the UI) on some addresses."""
 
-    def __init__(self, agent: "Agent") -> None:
+    def __init__(self, agent: "Agent", early: Ports | None = None) -> None:
         self._agent = agent
         limit = agent.config.http.max_header_bytes
         self._max_head = (limit if limit > 0 else MAX_HEADER_BYTES) + HEADER_SLACK
@@ -90,8 +91,9 @@ class HttpServer:
         self.kept: KeptAnswers | None = None
         if isinstance(agent.delegate, Server):
             self.kept = KeptAnswers(agent, agent.delegate, Responder(self.prepare, self.refusal, self.finished))
-            self._doors.take = self.kept.take
-        self._listening = Listening(self._doors, agent.config.unix_sockets)
+            if agent.delegate.acl.elsewhere is None:  # Else the primary datacenter may have to be asked first.
+                self._doors.take = self.kept.take
+        self._listening = Listening(self._doors, agent.config.unix_sockets, early or {})
         self._context: ssl.SSLContext | None = None
         self._redirects = missing_slash_paths(ROUTES)
         self._measured = MeasuredRoutes(agent.config.node_name)

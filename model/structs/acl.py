@@ -179,6 +179,13 @@ class ACLBootstrapRecord(Wire, frozen=True):
     modify_index: int = 0
 
 
+class ACLInitialTokenBootstrapRequest(Query, frozen=True):
+    """Arguments of `ACL.BootstrapTokens`; without a secret the servers make one."""
+
+    bootstrap_secret: str = ""
+    datacenter: str = ""
+
+
 class ACLLoginParams(Wire, frozen=True):
     """A credential and the auth method that it is for."""
 

@@ -61,7 +61,7 @@ class DeregisterRequest(Wire, frozen=True):
 
 
 class DCSpecificRequest(Query, frozen=True):
-    """Arguments of `ACL.Bootstrap`, `ACL.BootstrapTokens`, `ACL.List`, `ACL.ReplicationStatus` and others."""
+    """Arguments of `ACL.Bootstrap`, `ACL.List`, `ACL.ReplicationStatus` and others."""
 
     datacenter: str = ""
     node_meta_filters: dict[str, str] | None = None

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from model.acl.decisions import Decisions
 from model.acl.rules import NAMED, Rules, RulesError, merge, parse_rules
 from model.errors import ACL_NOT_FOUND, PERMISSION_DENIED, RpcError
 from model.gotext import go_quoted
-from model.structs.acl import ACLPolicy, ACLRole, ACLToken
+from model.structs.acl import ACLPolicy, ACLReplicationStatus, ACLRole, ACLToken
 from server.acl.identities import ANONYMOUS_ID, ANONYMOUS_SECRET, MANAGEMENT_RULES, node_policy, service_policy
 from server.acl.settings import AclSettings
 from server.state.acl import Acl, is_expired
@@ -34,6 +34,10 @@ class Managed(NamedTuple):
 
     accessor: str
     rules: Rules
+
+    def authorizer(self, default_allow: bool) -> "TokenAuthorizer":
+        """What its bearer may do."""
+        return TokenAuthorizer(self.accessor, self.rules, default_allow)
 
 
 class TokenAuthorizer:
@@ -105,6 +109,16 @@ class TokenAuthorizer:
         )
 
 
+class Elsewhere(Protocol):
+    """What `server.acl.remote.RemoteTokens` does."""
+
+    async def learn(self, secret: str) -> None:
+        """Know what the bearer of a secret may do."""
+
+    def authorizer(self, secret: str) -> TokenAuthorizer:
+        """What the bearer of a secret may do, as was learnt last. Raises RpcError."""
+
+
 class Resolver:
     """Resolves tokens against the state that `store` returns; `now` gives nanoseconds since the epoch."""
 
@@ -117,13 +131,19 @@ class Resolver:
         self._now = now
         self.managed: dict[str, Managed] = {}
         """The tokens of this agent's configuration, by secret."""
+        self.replication_secret: Callable[[], str] = lambda: ""
+        """With which this server asks the primary datacenter for policies, roles and tokens."""
+        self.replication = ACLReplicationStatus()
+        """How far this server, while it leads, has copied them."""
+        self.elsewhere: Elsewhere | None = None
+        """Where tokens are known that the state lacks, in a datacenter that is not the primary one."""
         self._made: dict[str, tuple[ACLToken, TokenAuthorizer]] = {}
         self._made_of: tuple[Acl | None, int] = (None, -1)
 
     @property
     def ready(self) -> bool:
         """Whether the tokens are there that every cluster has (or access control is off)."""
-        return not self.settings.enabled or ANONYMOUS_ID in self._acl().tokens
+        return not self.settings.enabled or self.is_secondary or ANONYMOUS_ID in self._acl().tokens
 
     @property
     def expiration_limits(self) -> tuple[float, float]:
@@ -153,7 +173,7 @@ class Resolver:
         """What the bearer of a secret may do. Raises RpcError when no token has it, or its time is over."""
         managed = self.managed.get(secret)
         if managed is not None:
-            return TokenAuthorizer(managed.accessor, managed.rules, self.settings.default_allow)
+            return managed.authorizer(self.settings.default_allow)
         store = self._store()
         if secret and secret == store.metadata.value(MANAGEMENT_SECRET):
             return TokenAuthorizer("server-management", MANAGEMENT, self.settings.default_allow)
@@ -164,6 +184,9 @@ class Resolver:
         made = self._made.get(secret)
         if made is not None and not is_expired(made[0], self._now()):
             return made[1]
+        if self._is_elsewhere(secret):
+            assert self.elsewhere is not None
+            return self.elsewhere.authorizer(secret)
         token = self.token(secret)
         authorizer = TokenAuthorizer(token.accessor_id, merge(self._rules(token)), self.settings.default_allow)
         if len(self._made) >= _REMEMBERED:
@@ -171,10 +194,32 @@ class Resolver:
         self._made[secret] = (token, authorizer)
         return authorizer
 
+    def _is_elsewhere(self, secret: str) -> bool:
+        """Whether a token has to be asked for in the primary datacenter."""
+        if self.elsewhere is None or secret in self.managed:
+            return False
+        store = self._store()
+        if secret and secret == store.metadata.value(MANAGEMENT_SECRET):
+            return False
+        return not store.acl.tokens.any_by("secret", secret or ANONYMOUS_SECRET)
+
+    async def prepare(self, secret: str) -> None:
+        """Before `authorizer` is asked: learn of the token what only the primary datacenter knows."""
+        if self.elsewhere is not None and self._is_elsewhere(secret):
+            await self.elsewhere.learn(secret)
+
+    @property
+    def is_secondary(self) -> bool:
+        """Whether another datacenter has authority over policies, roles and most tokens."""
+        primary = self.settings.primary_datacenter
+        return self.settings.enabled and bool(primary) and primary != self._datacenter
+
     def lasts(self, secret: str) -> bool:
         """Whether a token's rights hold until a row changes: they do not end by themselves at some time."""
         if not self.settings.enabled:
             return True
+        if self._is_elsewhere(secret):
+            return False
         token = self._acl().token_by_secret(secret or ANONYMOUS_SECRET)
         return token is None or token.expiration_time is None
 

@@ -7,8 +7,9 @@ from typing import NamedTuple
 class AclSettings(NamedTuple):
     """Access control as configured. Times in seconds.
 
-    `default_allow` decides what no rule does; `initial_management` is the secret of a management token that the first
-    leader makes. An operator puts the index of the last bootstrap into `reset_file` to repeat it.
+    `default_allow` decides what no rule does; `primary_datacenter` ("": the own one) has authority over policies, roles
+    and the tokens that are not local to a datacenter; `initial_management` is the secret of a management token that the
+    first leader makes. An operator puts the index of the last bootstrap into `reset_file` to repeat it.
     """
 
     enabled: bool = False
@@ -17,6 +18,8 @@ class AclSettings(NamedTuple):
     key_list_policy: bool = False
     initial_management: str = ""
     token_replication: bool = False
+    token_ttl: float = 30.0
+    primary_datacenter: str = ""
     min_expiration: float = 60.0
     max_expiration: float = 24 * 3600.0
     reset_file: Path | None = None

@@ -18,7 +18,7 @@ from model.structs.acl import (
 )
 from server.acl.login.binding import NODE, SERVICE, Binding, bindings
 from server.acl.login.problems import Refused, SettingsProblem
-from server.endpoints.acl_rules import check_enabled
+from server.endpoints.acl_rules import check_logins_enabled
 from server.endpoints.acl_tokens import create
 from server.endpoints.context import Context, propose, write
 from server.state.acl import Acl
@@ -33,7 +33,7 @@ MAX_META = 64 << 10
 @write("ACL.Login")
 async def login(context: Context, args: ACLLoginRequest) -> ACLToken:
     """Make a token for who has a credential of an auth method, with what its binding rules give."""
-    check_enabled(context)
+    check_logins_enabled(context)
     auth = args.auth
     if auth is None:
         raise RpcError("Invalid Login request: Missing auth parameters")
@@ -100,7 +100,7 @@ def _description(meta: dict[str, str] | None) -> str:
 @write("ACL.Logout")
 async def logout(context: Context, args: ACLLogoutRequest) -> bool:
     """Remove the token with which this is asked, which a login has made."""
-    check_enabled(context)
+    check_logins_enabled(context)
     if not args.token:
         raise RpcError(ACL_NOT_FOUND)
     if args.token in context.acl.managed:

@@ -33,7 +33,7 @@ from model.tables import Watch
 from server.acl.login.binding import check_rule
 from server.acl.login.problems import RuleProblem, SettingsProblem
 from server.acl.login.verifying import check_settings
-from server.endpoints.acl_rules import check_enabled, is_uuid, new_id
+from server.endpoints.acl_rules import check_logins_enabled, is_uuid, new_id
 from server.endpoints.authorizer import authorizer
 from server.endpoints.context import Context, propose, read, write
 from server.state.acl import check_uuid
@@ -45,7 +45,7 @@ _STUB_FIELDS = ACLAuthMethodListStub.__struct_fields__
 @read("ACL.AuthMethodRead")
 def read_method(context: Context, args: ACLAuthMethodGetRequest, watch: Watch | None) -> ACLAuthMethodResponse:
     """One auth method by its name."""
-    check_enabled(context)
+    check_logins_enabled(context)
     authorizer(context, args.token).require("acl", "read")
     method, index = context.fsm.store.acl.method(args.auth_method_name, watch)
     return ACLAuthMethodResponse(auth_method=method, index=index)
@@ -54,7 +54,7 @@ def read_method(context: Context, args: ACLAuthMethodGetRequest, watch: Watch | 
 @read("ACL.AuthMethodList")
 def list_methods(context: Context, args: ACLAuthMethodListRequest, watch: Watch | None) -> ACLAuthMethodListResponse:
     """All auth methods by name, without their settings."""
-    check_enabled(context)
+    check_logins_enabled(context)
     authorizer(context, args.token).require("acl", "read")
     methods, index = context.fsm.store.acl.all_methods(watch)
     stubs = [ACLAuthMethodListStub(**{name: getattr(one, name) for name in _STUB_FIELDS}) for one in methods]
@@ -64,7 +64,7 @@ def list_methods(context: Context, args: ACLAuthMethodListRequest, watch: Watch 
 @write("ACL.AuthMethodSet")
 async def set_method(context: Context, args: ACLAuthMethodSetRequest) -> ACLAuthMethod:
     """Create or replace an auth method, and return it as it is stored. Whoever has its keys is asked once."""
-    check_enabled(context)
+    check_logins_enabled(context)
     authorizer(context, args.token).require("acl", "write")
     method = _judged(context, args.auth_method)
     try:
@@ -99,6 +99,8 @@ def _judged(context: Context, method: ACLAuthMethod) -> ACLAuthMethod:
             raise RpcError(f"MaxTokenTTL {shown} cannot be less than {format_duration(least)}")
     if method.token_locality not in ("", "local", "global"):
         raise RpcError("Invalid Auth Method: TokenLocality should be one of 'local' or 'global'")
+    if method.token_locality == "global" and context.acl.is_secondary:
+        raise RpcError("Invalid Auth Method: TokenLocality 'global' can only be used in the primary datacenter")
     try:
         check_settings(method.type, method.config)
     except SettingsProblem as error:
@@ -109,7 +111,7 @@ def _judged(context: Context, method: ACLAuthMethod) -> ACLAuthMethod:
 @write("ACL.AuthMethodDelete")
 async def delete_method(context: Context, args: ACLAuthMethodDeleteRequest) -> bool:
     """Remove an auth method, its binding rules and the tokens that came of it; False when it was not there."""
-    check_enabled(context)
+    check_logins_enabled(context)
     authorizer(context, args.token).require("acl", "write")
     known, _ = context.fsm.store.acl.method(args.auth_method_name)
     if known is None:
@@ -122,7 +124,7 @@ async def delete_method(context: Context, args: ACLAuthMethodDeleteRequest) -> b
 @read("ACL.BindingRuleRead")
 def read_rule(context: Context, args: ACLBindingRuleGetRequest, watch: Watch | None) -> ACLBindingRuleResponse:
     """One binding rule by its ID."""
-    check_enabled(context)
+    check_logins_enabled(context)
     authorizer(context, args.token).require("acl", "read")
     check_uuid(args.binding_rule_id, "binding rule")
     rule, index = context.fsm.store.acl.binding_rule(args.binding_rule_id, watch)
@@ -132,7 +134,7 @@ def read_rule(context: Context, args: ACLBindingRuleGetRequest, watch: Watch | N
 @read("ACL.BindingRuleList")
 def list_rules(context: Context, args: ACLBindingRuleListRequest, watch: Watch | None) -> ACLBindingRuleListResponse:
     """All binding rules, or those of an auth method."""
-    check_enabled(context)
+    check_logins_enabled(context)
     authorizer(context, args.token).require("acl", "read")
     rules, index = context.fsm.store.acl.binding_rules(args.auth_method, watch)
     return ACLBindingRuleListResponse(binding_rules=rules, index=index)
@@ -141,7 +143,7 @@ def list_rules(context: Context, args: ACLBindingRuleListRequest, watch: Watch |
 @write("ACL.BindingRuleSet")
 async def set_rule(context: Context, args: ACLBindingRuleSetRequest) -> ACLBindingRule:
     """Create or replace a binding rule, and return it as it is stored."""
-    check_enabled(context)
+    check_logins_enabled(context)
     authorizer(context, args.token).require("acl", "write")
     acl = context.fsm.store.acl
     rule = args.binding_rule
@@ -177,7 +179,7 @@ async def set_rule(context: Context, args: ACLBindingRuleSetRequest) -> ACLBindi
 @write("ACL.BindingRuleDelete")
 async def delete_rule(context: Context, args: ACLBindingRuleDeleteRequest) -> bool:
     """Remove a binding rule; False when it was not there."""
-    check_enabled(context)
+    check_logins_enabled(context)
     authorizer(context, args.token).require("acl", "write")
     check_uuid(args.binding_rule_id, "binding rule")
     known, _ = context.fsm.store.acl.binding_rule(args.binding_rule_id)

@@ -33,6 +33,13 @@ def check_enabled(context: Context) -> None:
         raise RpcError("ACL support disabled")
 
 
+def check_logins_enabled(context: Context) -> None:
+    """Raise RpcError while access control is off, or nobody can log in: the tokens of logins link to copied roles."""
+    check_enabled(context)
+    if context.acl.is_secondary and not context.acl.settings.token_replication:
+        raise RpcError("Token replication is required for auth methods to function")
+
+
 def check_name(what: str, name: str) -> None:
     """Judge the name of a "Policy" or a "Role". Raises RpcError."""
     if not name:

@@ -12,6 +12,7 @@ from model.durations import SECOND, format_duration
 from model.errors import ACL_NOT_FOUND, RpcError
 from model.gotime import GoTime
 from model.structs.acl import (
+    ACLInitialTokenBootstrapRequest,
     ACLReplicationStatus,
     ACLToken,
     ACLTokenBatchDeleteRequest,
@@ -40,7 +41,7 @@ from server.endpoints.acl_rules import (
     service_identities,
 )
 from server.endpoints.authorizer import Authorizer, authorizer
-from server.endpoints.context import Context, local, propose, read, write
+from server.endpoints.context import Context, propose, read, write
 from server.leader.access import management_token
 from server.state.acl import BOOTSTRAP_NOT_ALLOWED, check_uuid, is_expired
 
@@ -155,14 +156,8 @@ async def create(context: Context, token: ACLToken, from_login: bool = False) ->
     acl = context.fsm.store.acl
     accessor, secret = token.accessor_id, token.secret_id
     for name, given in (("AccessorID", accessor), ("SecretID", secret)):
-        if not given:
-            continue
-        if not is_uuid(given):
-            raise RpcError(f"Invalid Token: {name} is not a valid UUID")
-        if is_reserved(given):
-            raise RpcError(f"Invalid Token: {name} is reserved")
-        if given in acl.tokens or acl.token_by_secret(given) is not None:
-            raise RpcError(f"Invalid Token: {name} is already in use")
+        if given:
+            _check_given(context, name, given)
     if token.auth_method and not from_login:
         raise RpcError("AuthMethod field is disallowed outside of Login")
     now = context.now_nanoseconds()
@@ -173,6 +168,17 @@ async def create(context: Context, token: ACLToken, from_login: bool = False) ->
         create_time=GoTime.from_unix_nanoseconds(now),
     )
     return await _store(context, _with_expiration(context, token, now))
+
+
+def _check_given(context: Context, name: str, given: str) -> None:
+    """Raise RpcError unless an ID that comes from outside can be a new token's."""
+    acl = context.fsm.store.acl
+    if not is_uuid(given):
+        raise RpcError(f"Invalid Token: {name} is not a valid UUID")
+    if is_reserved(given):
+        raise RpcError(f"Invalid Token: {name} is reserved")
+    if given in acl.tokens or acl.token_by_secret(given) is not None:
+        raise RpcError(f"Invalid Token: {name} is already in use")
 
 
 def _with_expiration(context: Context, token: ACLToken, now: int) -> ACLToken:
@@ -287,15 +293,19 @@ async def delete_token(context: Context, args: ACLTokenDeleteRequest) -> str:
 
 
 @write("ACL.BootstrapTokens")
-async def bootstrap(context: Context, args: DCSpecificRequest) -> ACLToken:
+async def bootstrap(context: Context, args: ACLInitialTokenBootstrapRequest) -> ACLToken:
     """Make the first management token: once, and again only when an operator has put the index into the reset file."""
     check_enabled(context)
     acl = context.fsm.store.acl
+    given = args.bootstrap_secret
+    if given:
+        _check_given(context, "SecretID", given)  # Before the reset file is used up.
     last = acl.bootstrapped()
     reset = _reset_index(context) if last else 0
     if last and not reset:
         raise RpcError(f"{BOOTSTRAP_NOT_ALLOWED} (reset index: {last})")
-    token = management_token(context, new_id(context, acl.tokens.values_of("secret")), _BOOTSTRAP_TOKEN)
+    secret = given or new_id(context, acl.tokens.values_of("secret"))
+    token = management_token(context, secret, _BOOTSTRAP_TOKEN)
     made = await propose(context, CommandType.ACL_BOOTSTRAP, ACLTokenBootstrapRequest(token=token, reset_index=reset))
     assert isinstance(made, ACLToken)
     stored, _ = context.fsm.store.acl.token(made.accessor_id)
@@ -327,8 +337,8 @@ def _reset_index(context: Context) -> int:
     return int(text)
 
 
-@local("ACL.ReplicationStatus")
+@write("ACL.ReplicationStatus")
 async def replication_status(context: Context, args: DCSpecificRequest) -> ACLReplicationStatus:
-    """How far tokens are copied from the primary datacenter: this server copies none."""
+    """How far this datacenter's leader has copied policies, roles and tokens from the primary one."""
     check_enabled(context)
-    return ACLReplicationStatus()
+    return context.acl.replication

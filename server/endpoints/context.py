@@ -163,6 +163,9 @@ class Context(Protocol):
     def ca(self) -> CertificateAuthority:
         """The certificate authority; it signs while this server leads."""
 
+    async def call(self, method: str, args: Wire) -> Any:
+        """Make a call as if it came from outside: it is carried out here or passed on. Raises RpcError."""
+
     async def forward(self, method: str, args: Wire, address: str) -> Any:
         """Make a call on the server at `ip:port` and return its reply.
 

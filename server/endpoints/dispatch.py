@@ -5,9 +5,12 @@ import importlib
 import time
 from typing import Any
 
+import msgspec
+
 from model.codec import Wire
 from model.errors import NO_LEADER, NO_PATH_TO_DATACENTER, RpcError
 from model.metrics import METRICS
+from model.structs.acl import ACLTokenDeleteRequest, ACLTokenSetRequest
 from model.structs.base import Query
 from server.endpoints.context import FOLLOW_UPS, LOCAL, READS, WRITES, Context
 from server.endpoints.query import leads, run_read
@@ -60,6 +63,12 @@ async def dispatch(context: Context, method: str, args: Wire, *, may_forward: bo
         return await _in_datacenter(context, datacenter, method, args)
     if method.startswith(_OF_THE_MESH) and not context.connect_enabled:
         raise RpcError(CONNECT_DISABLED)
+    if context.acl.elsewhere is not None:
+        if _is_for_primary(context, method, args):
+            primary = context.acl.settings.primary_datacenter
+            args = msgspec.structs.replace(args, datacenter=primary)
+            return await _in_datacenter(context, primary, method, args)
+        await context.acl.prepare(getattr(args, "token", ""))
     function = READS.get(method)
     if function is not None:
         if not isinstance(args, Query):
@@ -79,6 +88,26 @@ async def dispatch(context: Context, method: str, args: Wire, *, may_forward: bo
     if method not in WRITES:
         raise RpcError(_unknown(method))
     return await _on_leader(context, method, args, may_forward)
+
+
+_OF_THE_PRIMARY = frozenset(
+    ("ACL.BootstrapTokens", "ACL.PolicySet", "ACL.PolicyDelete", "ACL.RoleSet", "ACL.RoleDelete")
+)
+
+
+def _is_for_primary(context: Context, method: str, args: Wire) -> bool:
+    """Whether a call changes what the primary datacenter has authority over: policies, roles, tokens but local ones."""
+    if isinstance(args, ACLTokenSetRequest) and method == "ACL.TokenSet":
+        return not args.acl_token.local
+    accessor = ""
+    if isinstance(args, ACLTokenSetRequest):  # A clone is what the original is.
+        accessor = args.acl_token.accessor_id
+    elif isinstance(args, ACLTokenDeleteRequest):
+        accessor = args.token_id
+    if accessor:
+        known, _ = context.fsm.store.acl.token(accessor)
+        return known is None or not known.local
+    return method in _OF_THE_PRIMARY
 
 
 async def _in_datacenter(context: Context, datacenter: str, method: str, args: Wire) -> Any:

@@ -14,8 +14,12 @@ async def ping(context: Context, args: Empty) -> Empty:
 
 @local("Status.Leader")
 async def leader(context: Context, args: DCSpecificRequest) -> str:
-    """The leader's `ip:port`, or "" while there is none."""
-    known = context.raft.leader
+    """The leader's `ip:port`, or "" while there is none.
+
+    The first leader of a cluster counts from the moment on at which it is in the catalog: who waits for a leader goes
+    on to make a session, which needs the node.
+    """
+    known = context.raft.leader if context.fsm.store.indexes.get("nodes") else None
     return known.address if known is not None else ""
 
 

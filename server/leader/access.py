@@ -46,6 +46,8 @@ async def establish(context: Context) -> None:
     if not context.fsm.store.metadata.value(MANAGEMENT_SECRET):
         entry = SystemMetadataEntry(key=MANAGEMENT_SECRET, value=context.uuid())
         await propose(context, CommandType.SYSTEM_METADATA, SystemMetadataRequest(op="upsert", entry=entry))
+    if context.acl.is_secondary:
+        return  # Policies and tokens come from the primary datacenter.
     acl = context.fsm.store.acl
     known, _ = acl.policy(GLOBAL_MANAGEMENT_ID)
     if known is None or known.rules != GLOBAL_MANAGEMENT.rules:

@@ -11,6 +11,7 @@ from model.errors import RpcError
 from model.metrics import METRICS
 from server.endpoints.context import Context
 from server.leader import access
+from server.leader.acl_replication import AclReplication
 from server.leader.housekeeping import Housekeeping
 from server.leader.reconcile import Reconciler
 from server.leader.tending import Tending
@@ -81,7 +82,7 @@ class LeaderLoop:
         try:
             await self._until_done(self._establish)
             loop = asyncio.get_running_loop()
-            chores = [loop.create_task(work(self._context).run()) for work in (Housekeeping, Tending)]
+            chores = [loop.create_task(work(self._context).run()) for work in (Housekeeping, Tending, AclReplication)]
             while True:
                 delay = RECONCILE_INTERVAL
                 try:

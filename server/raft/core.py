@@ -33,6 +33,7 @@ from server.raft import messages as m
 from server.raft.confchange import Change, follow, leave_joint, plan
 from server.raft.entries import EntryLog, entry_size
 from server.raft.errors import (
+    ChangeUnderWay,
     ConfigurationError,
     InvariantBroken,
     LeadershipTransferInProgress,
@@ -164,9 +165,9 @@ class Raft:
         """
         self._require_leadership()
         if self.configuration_index > self.commit or self.configuration.joint:
-            raise ConfigurationError("a membership change is already in progress")
+            raise ChangeUnderWay("a membership change is already in progress")
         if self.log.term(self.commit) != self.term:
-            raise ConfigurationError("the leader has not committed an entry of its term yet")
+            raise ChangeUnderWay("the leader has not committed an entry of its term yet")
         return self._append_configuration(plan(self.configuration, changes))
 
     def read_index(self, context: object) -> None:

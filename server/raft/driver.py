@@ -21,6 +21,7 @@ from server.raft.confchange import Change
 from server.raft.core import Raft
 from server.raft.errors import (
     CannotBootstrap,
+    ChangeUnderWay,
     ConfigurationError,
     DiskFull,
     InvariantBroken,
@@ -54,6 +55,8 @@ _BECAME_CANDIDATE = METRICS.counter("raft.state.candidate")
 
 MAX_ENTRY = 4 << 20
 """Bytes up to which a command is one entry; a larger one goes into the log in pieces."""
+CHANGE_PAUSE = 0.02
+"""Seconds between looks at whether an earlier change of the members is over."""
 
 
 class RaftNode:
@@ -245,10 +248,18 @@ class RaftNode:
             raise ProposalTimeout("leadership to be confirmed") from None
 
     async def change_members(self, changes: list[Change], timeout: float = 30.0) -> None:
-        """Add, promote, demote or remove servers. Raises NotLeader, ConfigurationError, …"""
-        core = self.core
-        index = core.propose_change(changes)
-        await self._outcome(index, core.term, timeout)
+        """Add, promote, demote or remove servers once earlier changes are over. Raises ConfigurationError, …"""
+        core, loop = self.core, asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        while True:
+            try:
+                index = core.propose_change(changes)
+                break
+            except ChangeUnderWay:
+                if loop.time() >= deadline:
+                    raise
+                await asyncio.sleep(CHANGE_PAUSE)
+        await self._outcome(index, core.term, deadline - loop.time())
 
     async def add_server(self, server: Server, timeout: float = 30.0) -> None:
         """Add a server, or change its address or its right to vote."""

@@ -56,6 +56,10 @@ class ConfigurationError(RaftError):
     """A membership change that cannot be made now or at all; the text says which rule it would break."""
 
 
+class ChangeUnderWay(ConfigurationError):
+    """Another membership change, or the leader's first entry, is not committed yet; later this change can be made."""
+
+
 class CannotBootstrap(RaftError):
     """The server already has state, so writing a first configuration would fork the cluster."""
 

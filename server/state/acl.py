@@ -137,16 +137,18 @@ class Acl:
                 continue
             if request.prohibit_unprivileged and not _has_privileges(token):
                 raise RpcError("failed to apply token: the token has no policies, roles or identities")
-            self._put_token(index, token, request.allow_missing_links)
+            self._put_token(index, token, request.allow_missing_links, request.from_replication)
 
-    def _put_token(self, index: int, token: ACLToken, allow_missing_links: bool) -> None:
+    def _put_token(
+        self, index: int, token: ACLToken, allow_missing_links: bool, from_replication: bool = False
+    ) -> None:
         if not token.secret_id:
             raise RpcError("missing value for field SecretID")
         if not token.accessor_id:
             raise RpcError("missing value for field AccessorID")
         if any(row.accessor_id != token.accessor_id for row in self.tokens.by("secret", token.secret_id)):
             raise RpcError("the token's SecretID is in use by another one")
-        if token.auth_method and token.auth_method.lower() not in self.methods:
+        if token.auth_method and not from_replication and token.auth_method.lower() not in self.methods:
             raise RpcError(f"No such ACL auth method with name {go_quoted(token.auth_method)}")
         old = self.tokens.get(token.accessor_id)
         policies = _linked(token.policies, self.policies, "policy", allow_missing_links)

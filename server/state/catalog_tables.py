@@ -78,12 +78,15 @@ class CatalogTables:
         return node.lower() in self.nodes
 
     def find_node(self, name_or_id: str) -> Node | None:
-        """A node by name or by its ID."""
-        row = self.nodes.get(name_or_id.lower())
-        if row is None:
-            found = self.nodes.by("id", name_or_id.lower())
-            row = found[0] if found else None
-        return row
+        """A node by name, by its ID, or by what only its ID begins with."""
+        text = name_or_id.lower()
+        row = self.nodes.get(text)
+        if row is not None:
+            return row
+        found = self.nodes.by("id", text)
+        if not found and (digits := id_prefix(text)):
+            found = [node for node in self.nodes.rows() if node.id.replace("-", "").lower().startswith(digits)]
+        return found[0] if len(found) == 1 else None
 
     def instance(self, node: str, service_id: str) -> Instance | None:
         """An instance of a node."""
@@ -147,6 +150,8 @@ class CatalogTables:
         key = row.node.lower()
         if watch is not None:
             watch.note(("node", key), ("node", node.lower()))
+            if node.lower() not in (key, row.id.lower()):
+                watch.note(("nodes",))  # Another ID may come to begin like this one.
         return row, [item.service for item in self.instances.by("node", key)], self.node_index(key)
 
     def node_checks(self, node: str, watch: Watch | None = None) -> tuple[list[HealthCheck], int]:
@@ -196,6 +201,17 @@ class CatalogTables:
 
     def _all(self) -> int:
         return self._indexes.get("nodes", "services", "checks")
+
+
+def id_prefix(text: str) -> str:
+    """The hexadecimal digits of what may be the beginning of an ID, an even number of them; "" for other texts.
+
+    An odd last character does not count; hyphens do for that, wherever they stand.
+    """
+    if not 2 <= len(text) <= 37 or text.count("-") > 4:
+        return ""
+    digits = text[: len(text) // 2 * 2].replace("-", "")
+    return digits if digits and len(digits) % 2 == 0 and not digits.strip("0123456789abcdef") else ""
 
 
 def kind_name(kind: str) -> str:

@@ -314,6 +314,18 @@ def test_who_closes_its_half_still_gets_its_answers(connect: Callable[[], Raw], 
     assert raw.ends()
 
 
+@pytest.mark.parametrize("before", [b"", LEADER])
+def test_all_that_was_sent_before_closing_ones_half_is_answered(
+    agent: Agent, connect: Callable[[], Raw], before: bytes
+) -> None:
+    agent.json("PUT", "/v1/kv/many", b"x")
+    raw = connect().send(before + (b"GET /v1/kv/many HTTP/1.1\r\n" + HOST + b"\r\n") * 100)
+    raw.socket.shutdown(socket.SHUT_WR)
+    assert [raw.answer().status for _ in range(101 if before else 100)] == [200] * (101 if before else 100)
+    with pytest.raises((EOFError, ConnectionError)):
+        raw.answer()
+
+
 def test_a_blocking_read_of_a_half_closed_connection_does_not_stay(agent: Agent, connect: Callable[[], Raw]) -> None:
     for extra in (b"", b"Connection: keep-alive, x\r\n"):
         index = agent.json("GET", "/v1/kv/large")[0]["ModifyIndex"]

@@ -152,6 +152,7 @@ def test_roots_as_pem_come_with_what_was_signed_for_them(agent: Agent) -> None:
         ("PUT", "/v1/kv/a?cas=1&acquire=%ff", b"x", 400),
         ("PUT", "/v1/event/fire/x%ff?node=%ff", b"x", 200),
         ("GET", "/v1/agent/connect/ca/leaf/x%ff", None, 200),
+        ("GET", "/v1/agent/connect/ca/leaf/", None, 500),
         ("GET", "/v1/internal/ui/metrics-proxy/%ff?x=%ff", None, 404),
         ("GET", "/v1/catalog/service/%ff", None, 200),
         ("GET", "/v1/health/service/x?tag=%ff&node-meta=%ff:%ff&near=%ff", None, 200),
@@ -172,7 +173,7 @@ def test_key_lengths_that_are_no_numbers(agent: Agent, bits: Any) -> None:
 
 
 def test_the_list_of_events_is_no_read_of_the_cluster(agent: Agent) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", agent.ports["http"], timeout=15)
+    connection = http.client.HTTPConnection("127.0.0.1", agent.ports["http"], timeout=60)
     try:
         connection.request("GET", "/v1/event/list?name=none")
         headers = connection.getresponse().headers

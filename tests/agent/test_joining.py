@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from agent.joining import Plan, join_pool
 from gossip.driver import JoinError
 from model.errors import RpcError
 from model.structs.coordinate import CoordinateVector
+from tests.support.process import Agent
 
 
 class Joins:
@@ -29,9 +31,12 @@ class Joins:
 
 
 async def test_addresses_to_join_are_tried_once_and_those_to_retry_until_it_works() -> None:
-    joins = Joins(3)
-    assert await join_pool(Plan("LAN", ["a"], ["b", "c"], 0.001, 0), joins)
-    assert joins.asked == [["a"], ["b", "c"], ["b", "c"], ["b", "c"]]
+    joins = Joins(2)
+    assert await join_pool(Plan("LAN", [], ["b", "c"], 0.001, 0), joins)
+    assert joins.asked == [["b", "c"], ["b", "c"], ["b", "c"]]
+    both = Joins(0)
+    assert await join_pool(Plan("LAN", ["a"], ["b"], 0.001, 0), both)
+    assert both.asked == [["a"], ["b"]]
     nothing = Joins(0)
     assert await join_pool(Plan("LAN", [], [], 0.001, 0), nothing)
     assert nothing.asked == []
@@ -42,6 +47,24 @@ async def test_after_the_last_attempt_it_is_over(caplog: pytest.LogCaptureFixtur
     assert not await join_pool(Plan("WAN", [], ["b"], 0.001, 2), joins)
     assert len(joins.asked) == 2
     assert "max join retry exhausted, exiting: cluster=WAN" in caplog.text and "nobody there" in caplog.text
+
+
+async def test_who_is_to_join_and_cannot_tries_no_further() -> None:
+    joins = Joins(1)
+    assert not await join_pool(Plan("LAN", ["a"], ["b"], 0.001, 0), joins)
+    assert joins.asked == [["a"]]
+
+
+@pytest.mark.parametrize("settings", [{"retry_join": ["127.0.0.1:1"], "retry_max": 1}, {"start_join": ["127.0.0.1:1"]}])
+def test_an_agent_that_cannot_join_exits_with_1(tmp_path: Path, settings: dict[str, Any]) -> None:
+    agent = Agent(tmp_path, ["-dev"], settings)
+    agent.start()
+    assert agent.process is not None
+    try:
+        assert agent.process.wait(60) == 1
+    finally:
+        agent.stop()
+    assert "127.0.0.1:1" in agent.log.read_text() or "max join retry exhausted" in agent.log.read_text()
 
 
 class Caller:

@@ -144,3 +144,39 @@ async def test_a_failure_is_followed_by_a_comparison(monkeypatch: pytest.MonkeyP
         while "e" not in catalog.taken:
             await asyncio.sleep(0.01)
     await local.stop()
+
+
+async def test_who_changed_something_can_wait_until_the_catalog_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_module, "RETRY_INTERVAL", 3600)
+    catalog = Catalog()
+    local = an_agent(catalog)
+    await local.told()  # It has not begun; there is nothing to wait for.
+    local.start()
+    async with asyncio.timeout(60):
+        await local.told()
+        assert catalog.taken == ["-old", "a", "b", "c+c1", "n1"]
+        catalog.refused = {"e": "not now", "a": "not now"}
+        local.put_service(NodeService(id="e", service="e"))
+        await local.told()
+        assert not local.synced.is_set() or "e" not in catalog.taken
+        # A failure is followed by a pause, but not for those who wait.
+        catalog.refused = {}
+        catalog.taken.clear()
+        local.put_service(NodeService(id="f", service="f"))
+        await local.told()
+        assert {"e", "f"} <= set(catalog.taken)
+        local.hold("f")
+        local.put_service(NodeService(id="f", service="f", port=2))
+        waiting = asyncio.ensure_future(local.told())
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+        catalog.taken.clear()
+        local.release("f")
+        await waiting
+        assert "f" in catalog.taken
+    waiting = asyncio.ensure_future(local.told())
+    local.put_service(NodeService(id="g", service="g"))
+    await local.stop()
+    async with asyncio.timeout(60):
+        await waiting
+        await local.told()

@@ -182,6 +182,45 @@ async def test_the_command_line_logs_in_and_out(agent: Agent, here: Counterpart,
     assert (await aside(call, agent, "GET", "/v1/acl/token/self", token=secret))[0] == 403
 
 
+def test_a_login_through_a_client_agent_reaches_the_leader(tmp_path: Path) -> None:
+    server = Agent(
+        tmp_path / "server",
+        [],
+        {"server": True, "bootstrap": True, "data_dir": str(tmp_path / "server-data"), "acl": ACL},
+    )
+    client = Agent(
+        tmp_path / "client",
+        [],
+        {
+            "node_name": "node2",
+            "data_dir": str(tmp_path / "client-data"),
+            "retry_join": [f"127.0.0.1:{server.ports['serf_lan']}"],
+            "acl": {"enabled": True, "default_policy": "deny", "tokens": {"agent": ROOT}},
+        },
+    )
+    try:
+        server.start()
+        client.start()
+        for agent in (server, client):
+            agent.until(lambda agent=agent: call(agent, "GET", "/v1/acl/token/self")[0] == 200, 60)
+        config = {"BoundAudiences": ["consul"], "JWTValidationPubKeys": [pem(rsa_key())]}
+        set_up(client, "m", "jwt", config, "web")
+        status, token = login(client, "m", sign(usual()))
+        assert status == 200 and services_of(token) == ["web"]
+        assert call(server, "GET", "/v1/acl/token/self", token=token["SecretID"])[0] == 200
+        status, text = login(client, "m", "junk")
+        assert status == 500 and text.endswith(
+            "error parsing token: square/go-jose: compact JWS format must have three parts"
+        )
+        assert login(client, "none", sign(usual()))[0] == 403
+        assert call(client, "POST", "/v1/acl/logout", token=token["SecretID"]) == (200, True)
+        assert call(server, "GET", "/v1/acl/token/self", token=token["SecretID"])[0] == 403
+    finally:
+        for agent in (client, server):
+            if agent.process is not None:
+                agent.stop()
+
+
 BODIES: list[tuple[str, str, dict[str, Any]]] = [
     (
         "PUT",

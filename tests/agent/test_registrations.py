@@ -18,7 +18,7 @@ from agent.local import LocalState
 from agent.persisted import Persisted
 from agent.registrations import Registrations
 from model.codec import Wire
-from model.gojson import from_json
+from model.gojson import JsonError, from_json
 from model.structs.catalog import CheckType, HealthCheck, Node, NodeService, ServiceDefinition
 from rpc.caller import Caller
 
@@ -164,6 +164,41 @@ async def test_a_reload_leaves_what_was_registered_by_api(tmp_path: Path) -> Non
     agent.reload(Config(node_name="node1"))
     assert set(agent.local.services) == {"api"}
     assert not agent.local.checks
+    await agent.checks.close()
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"services": [{"name": "new", "port": 1}, {"name": "bad", "check": {"http": "http://x"}}]},
+        {"services": [{"name": "new", "port": 1}, {"name": "bad", "port": "x"}]},
+        {"services": [{"name": "new", "port": 1}], "checks": [{"name": "c", "ttl": "5m", "service_id": "nobody"}]},
+        {"services": [{"name": "new", "port": 1}], "checks": [{"name": "c", "ttl": "5m", "service_id": "web"}]},
+        {"services": [{"name": "new", "port": 1}], "checks": [{"ttl": "5m"}]},
+    ],
+)
+async def test_a_reload_that_fails_changes_nothing(tmp_path: Path, broken: dict[str, Any]) -> None:
+    in_file = [{"name": "web", "port": 90, "check": {"id": "own", "ttl": "5m"}}]
+    agent = an_agent(tmp_path, services=in_file)
+    with pytest.raises((DefinitionError, JsonError)):
+        agent.reload(Config(node_name="node1", check_output_max_size=3, **broken))
+    assert {one.id: one.port for one in agent.local.services.values()} == {"web": 90}
+    assert set(agent.local.checks) == {"own"}
+    agent.told("own", "passing", "long output")
+    assert agent.local.checks["own"].output == "long output"
+    agent.reload(Config(node_name="node1"))
+    assert not agent.local.services and not agent.local.checks
+    await agent.checks.close()
+
+
+async def test_what_a_reload_without_ports_for_sidecars_left_goes_with_the_next(tmp_path: Path) -> None:
+    ports = Ports(sidecar_min_port=21100, sidecar_max_port=21100)
+    agent = an_agent(tmp_path, services=[{"name": "web", "port": 90}], ports=ports)
+    many = [{"name": name, "port": 1, "connect": {"sidecar_service": {}}} for name in ("a", "b")]
+    with pytest.raises(DefinitionError, match="none left"):
+        agent.reload(Config(node_name="node1", services=many, ports=ports))
+    agent.reload(Config(node_name="node1", ports=ports))
+    assert not agent.local.services
     await agent.checks.close()
 
 

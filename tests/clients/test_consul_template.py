@@ -39,7 +39,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fixed = {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly -buildvcs=false", "CGO_ENABLED": "0"}
     fetch((go, "list", "-deps", MODULE), PROGRAM, **fixed)
     binary = tmp_path_factory.mktemp("built") / "consul-template"
-    built = run([go, "build", "-o", binary, MODULE], PROGRAM, fixed, 240)
+    built = run([go, "build", "-o", binary, MODULE], PROGRAM, fixed, 500)
     assert built.returncode == 0, built.stdout[-3000:]
     return binary
 
@@ -62,7 +62,7 @@ def register(agent: Agent, identity: str, port: int, tags: list[str]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1000)
 def test_files_follow_what_changes(tmp_path: Path, program: Path) -> None:
     with dev_agent(tmp_path / "agent") as agent:
         for key, value in (("limit", b"10"), ("flags/a", b"on"), ("flags/b", b"off"), ("deep/er/c", b"")):
@@ -111,7 +111,7 @@ def test_files_follow_what_changes(tmp_path: Path, program: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1000)
 def test_many_of_them_share_one_reader(tmp_path: Path, program: Path) -> None:
     """With `deduplicate` the one that holds a lock in the key-value store reads, and the others take its results."""
     with dev_agent(tmp_path / "agent") as agent:

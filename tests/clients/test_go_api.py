@@ -14,14 +14,14 @@ PROGRAM = Path(__file__).with_name("go")
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1000)
 def test_the_go_client(tmp_path: Path) -> None:
     go = need_program("go")
     # The toolchain that is there, and exactly the modules that go.sum names.
     fixed = {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly -buildvcs=false", "CGO_ENABLED": "0"}
     fetch((go, "mod", "download"), PROGRAM, **fixed)
     binary = tmp_path / "client.test"
-    built = run([go, "test", "-c", "-o", binary, "."], PROGRAM, fixed, 240)
+    built = run([go, "test", "-c", "-o", binary, "."], PROGRAM, fixed, 500)
     assert built.returncode == 0, built.stdout[-3000:]
     # Without a pool of servers nothing is known of where datacenters are.
     (wan,) = free_ports(1)

@@ -15,7 +15,7 @@ PROGRAM = Path(__file__).with_name("java")
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1000)
 def test_the_java_clients(tmp_path: Path) -> None:
     maven, java = need_program("mvn"), need_program("java")
     need_program("javac")

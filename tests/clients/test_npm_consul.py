@@ -15,7 +15,7 @@ PROGRAM = Path(__file__).with_name("npm")
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1000)
 def test_the_npm_client(tmp_path: Path) -> None:
     npm = need_program("npm")
     node = need_program("node", "nodejs")

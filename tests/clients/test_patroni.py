@@ -204,7 +204,7 @@ def primary_by_dns(agent: Agent) -> set[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1000)
 def test_a_postgresql_cluster_lives_by_it(tmp_path: Path) -> None:
     need_program("patroni")
     _postgres_binaries()

@@ -79,7 +79,7 @@ def discovery(folder: Path, jobs: list[dict[str, Any]]) -> Iterator[Discovery]:
     binary = folder / "discovery"
     # What is not there yet comes from the module proxy while it builds: all that go.mod names would be far more.
     fetch((go, "list", "-deps", "."), PROGRAM, **fixed)
-    built = run([go, "build", "-o", binary, "."], PROGRAM, fixed, 240)
+    built = run([go, "build", "-o", binary, "."], PROGRAM, fixed, 500)
     assert built.returncode == 0, built.stdout[-3000:]
     config = folder / "config.yml"
     config.write_text(json.dumps({"scrape_configs": jobs}))  # JSON is YAML.
@@ -101,7 +101,7 @@ def register(agent: Agent, identity: str, name: str, port: int, tags: list[str],
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1000)
 def test_it_discovers(tmp_path: Path) -> None:
     need_program("go")
     settings: dict[str, Any] = {
@@ -184,7 +184,7 @@ def test_it_discovers(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1000)
 def test_without_a_datacenter_it_asks_the_agent_for_its_own(tmp_path: Path) -> None:
     need_program("go")
     with dev_agent(tmp_path / "agent", datacenter="east") as agent:

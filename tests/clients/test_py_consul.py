@@ -41,7 +41,7 @@ def unpack_suite(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1000)
 def test_its_own_suite_passes(tmp_path: Path) -> None:
     need_root()
     unshare = need_program("unshare")

@@ -285,6 +285,17 @@ async def test_keys_have_to_be_there_when_a_method_is_written() -> None:
     assert (await server.call("ACL.AuthMethodRead", auth_method_name="jwt1", token=ROOT)).auth_method is None
 
 
+async def test_a_method_that_appears_while_keys_are_asked_for_keeps_its_type() -> None:
+    server = await started()
+    server.gate = asyncio.Event()
+    writing = asyncio.create_task(server.method(config=JWKS))
+    await server.asked.wait()
+    await server.method(type="aws-iam", config={"BoundIAMPrincipalARNs": ["arn:aws:iam::1:role/a"]})
+    server.gate.set()
+    assert await refusal(writing) == "the Type field of an Auth Method is immutable"
+    assert server.store.acl.method("jwt1")[0].type == "aws-iam"
+
+
 async def test_deleting_a_method_deletes_its_rules_and_tokens() -> None:
     server = await started()
     for name in ("jwt1", "jwt2"):

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from gossip.consul import admission, client_tags, parse_server, server_tags
 from gossip.core import LOCAL, Settings, Status, UserEvent
@@ -123,3 +124,29 @@ async def test_a_port_in_use_is_an_error() -> None:
     with pytest.raises(OSError):
         await Gossip(settings, "127.0.0.1").start()
     await a.stop()
+
+
+def test_a_member_whose_address_cannot_be_sent_to_is_nobody_elses_loss() -> None:
+    async def scenario() -> None:
+        a, b = await member("a", 1), await member("b", 2)
+        odd = Gossip(Settings("odd", "::1", 0, client_tags("id-odd", "dc1", "1.14.0"), FAST), "127.0.0.3")
+        await odd.start()
+        try:
+            assert await odd.join([at(a)]) == 1
+            assert await b.join([at(a)]) == 1
+            await until(lambda: all(len(one.members()) == 3 for one in (a, b)))
+            await until(lambda: status(a, "odd") is Status.FAILED and status(b, "odd") is Status.FAILED)
+            seen: list[UserEvent] = []
+            b.on_event(lambda event: seen.append(event) if isinstance(event, UserEvent) else None)
+            a.fire("deploy", b"")
+            await until(lambda: seen)
+            assert status(a, "b") is status(b, "a") is Status.ALIVE
+            assert failures == []
+        finally:
+            for one in (a, b, odd):
+                await one.stop()
+
+    failures: list[str] = []  # Whatever reaches the event loop has gone past everybody who could have handled it.
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.get_loop().set_exception_handler(lambda _, context: failures.append(str(context)))
+        runner.run(scenario())

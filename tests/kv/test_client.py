@@ -112,6 +112,26 @@ async def test_a_lost_lock_is_noticed(api: Api, cause: str) -> None:
     await lock.release()
 
 
+@pytest.mark.parametrize("kind", [Lock, Semaphore])
+@pytest.mark.parametrize("error", [LockError("Permission denied"), ConnectionResetError("EOF")])
+async def test_who_may_no_longer_look_at_its_lock_has_lost_it(
+    api: Api, kind: type[Lock] | type[Semaphore], error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = Lock(api, "l", timing=FAST) if kind is Lock else Semaphore(api, "l", 2, timing=FAST)
+    assert await lock.acquire()
+
+    async def refused(*_: object) -> Any:
+        raise error
+
+    for call in ("get", "list", "renew_session", "destroy_session"):
+        monkeypatch.setattr(api, call, refused)
+    await api.server.call("KVS.Apply", op="delete-tree", dir_ent=DirEntry(key="l"))  # Wakes whoever watches.
+    await asyncio.wait_for(lock.lost.wait(), 60)
+    assert not lock.held
+    monkeypatch.undo()
+    await lock.release()
+
+
 async def test_a_key_of_another_use_is_left_alone(api: Api) -> None:
     await api.cas("l", b"mine", 7, 0)
     with pytest.raises(LockError, match="Existing key does not match lock use"):

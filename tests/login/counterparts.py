@@ -19,8 +19,8 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 class Counterpart:
     """A server on loopback; `answer` may be replaced at any time, `asked` has the paths that were asked for."""
 
-    def __init__(self, port: int, secure: bool, authority: Authority) -> None:
-        self.url = f"{'https' if secure else 'http'}://127.0.0.1:{port}"
+    def __init__(self, host: str, port: int, secure: bool, authority: Authority) -> None:
+        self.url = f"{'https' if secure else 'http'}://{host}:{port}"
         self.ca = Path(authority.ca).read_text()
         self.asked: list[str] = []
         self.answers: dict[str, Handler] = {}
@@ -42,8 +42,8 @@ class Counterpart:
 
 
 @asynccontextmanager
-async def counterpart(folder: Path, secure: bool = True) -> AsyncIterator[Counterpart]:
-    """A server with a certificate of an authority of its own."""
+async def counterpart(folder: Path, secure: bool = True, host: str = "127.0.0.1") -> AsyncIterator[Counterpart]:
+    """A server at `host` with a certificate of an authority of its own; the certificate is for 127.0.0.1 alone."""
     authority = Authority(folder)
     files = authority.files("server", Wanted("server", addresses=("127.0.0.1",)))
     tls: ssl.SSLContext | None = None
@@ -51,11 +51,11 @@ async def counterpart(folder: Path, secure: bool = True) -> AsyncIterator[Counte
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(files["cert_file"], files["key_file"])
     port = free_ports(1)[0]
-    here = Counterpart(port, secure, authority)
+    here = Counterpart(host, port, secure, authority)
     runner = web.ServerRunner(web.Server(here.handle), shutdown_timeout=0.1)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls).start()
+        await web.TCPSite(runner, host, port, ssl_context=tls).start()
         yield here
     finally:
         await runner.cleanup()

@@ -248,6 +248,8 @@ def test_the_caller_is_a_role_or_a_user() -> None:
         caller_answer("arn:aws:sts::123456789012:federated-user/x"),
         caller_answer(SESSION, account="999999999999"),
         caller_answer(SESSION, user=""),
+        caller_answer(SESSION, user=":session"),
+        Answer(200, {}, b'<!DOCTYPE a [<!ENTITY x "y">]>' + caller_answer(SESSION).body),
         caller_answer(SESSION, status=403),
         caller_answer(""),
         Answer(200, {}, b""),

@@ -91,26 +91,33 @@ def test_an_algorithm_has_to_fit_the_key_and_the_settings() -> None:
     assert jwt.verify_by_keys(settings(JWTSupportedAlgs=["RS512"]), sign(at(), algorithm="RS512"), NOW)
 
 
+THREE_PARTS = "square/go-jose: compact JWS format must have three parts"
+
+
 @pytest.mark.parametrize(
-    "token",
+    ("token", "text"),
     [
-        "x",
-        "a.b",
-        "a.b.c.d",
-        "..",
-        "ÿ.ÿ.ÿ",
-        "!!!.e30.eA",
-        raw(b"[]", {}),
-        raw(b"{", {}),
-        raw(b"\xff\xfe", {}),
-        raw(b"[" * 20_000, {}),
-        raw({"alg": "RS256", "crit": ["exp"]}, {}),
-        raw({"alg": "RS256", "b64": False, "crit": ["b64"]}, b""),
-        raw({"alg": "RS256", "kid": 7}, {}),
+        ("x", THREE_PARTS),
+        ("a.b", THREE_PARTS),
+        ("a.b.c.d", THREE_PARTS),
+        ("ÿ.ÿ.ÿ", THREE_PARTS),
+        ("..", "unexpected end of JSON input"),
+        ("a.b.c", "illegal base64 data at input byte 0"),
+        ("e30.e30.eA==", "illegal base64 data at input byte 2"),
+        ("e30.e!0.eA", "illegal base64 data at input byte 1"),
+        ("YQ.e30.eA", "invalid character 'a' looking for beginning of value"),
+        (raw(b"[]", {}), "must be a json object"),
+        (raw(b"{", {}), "unexpected end of JSON input"),
+        (raw(b"\xff\xfe", {}), "invalid character"),
+        (raw(b"[" * 20_000, {}), ""),
+        (raw({"alg": "RS256", "crit": ["exp"]}, {}), "crit"),
+        (raw({"alg": "RS256", "b64": False, "crit": ["b64"]}, b""), "b64"),
+        (raw({"alg": "RS256", "kid": 7}, {}), "Key ID"),
     ],
 )
-def test_what_is_no_token_is_refused(token: str) -> None:
-    assert refusal(token).startswith("error parsing token: square/go-jose: ")
+def test_what_is_no_token_is_refused(token: str, text: str) -> None:
+    refused = refusal(token)
+    assert refused.startswith("error parsing token: ") and text in refused and len(refused) < 300
 
 
 def test_an_empty_and_a_huge_token_are_refused() -> None:

@@ -1,14 +1,16 @@
 """Auth methods at work, against servers of keys, of discovery, of Kubernetes and of AWS on loopback."""
 
 import asyncio
+import itertools
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from model.structs.acl import ACLAuthMethod
-from server.acl.login import verifying
+from server.acl.login import key_source, verifying
 from server.acl.login.asking import Answer, NoAnswer, Question
 from server.acl.login.identity import KubernetesFields, ServiceAccount
 from server.acl.login.problems import Refused, SettingsProblem
@@ -88,6 +90,8 @@ async def test_an_issuer_is_found_by_discovery(tmp_path: Path) -> None:
         verifier = Verifier()
         await verifier.check_reachable("jwt", found.config)
         assert (await verifier.verify(found, sign(usual(iss=here.url), kid="a"))).variables["value.sub"] == "alice"
+        text = await refused(verifier, found, sign(usual(iss=here.url), rsa_key("b"), kid="a"))
+        assert text == "error verifying token: failed to verify signature: failed to verify id token signature"
         assert "different provider" in await refused(verifier, found, sign(usual(iss="corp"), kid="a"))
         for bad, text in (
             (document(issuer="https://other"), "issuer did not match"),
@@ -155,11 +159,26 @@ async def test_many_logins_ask_once() -> None:
     assert len(watched.asked) == 1
 
 
+async def test_there_is_time_between_two_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_source, "BETWEEN", 0.2)
+    asked: list[float] = []
+
+    async def ask(question: Question) -> Answer:
+        asked.append(time.monotonic())
+        return Answer(200, {}, key_set(a=rsa_key()))
+
+    verifier, keys = Verifier(ask), method(JWKSURL=KEYS)
+    for number in range(3):
+        await refused(verifier, keys, sign(usual(), rsa_key("b"), kid=f"b{number}"))
+    assert len(asked) == 3
+    assert all(later - earlier > 0.19 for earlier, later in itertools.pairwise(asked))
+
+
 async def test_keys_that_cannot_be_had_fail_the_login_and_are_asked_for_again() -> None:
     watched = Watched()
     keys, token = method(JWKSURL=KEYS), sign(usual(), kid="a")
     text = await refused(watched.verifier, keys, token)
-    assert text == "error verifying token: failed to verify signature: fetching keys connection refused"
+    assert text == "error verifying token: fetching keys connection refused"
     watched.answers["keys"] = key_set(a=rsa_key())
     watched.now += 2
     assert await watched.verifier.verify(keys, token)
@@ -174,6 +193,16 @@ async def test_other_settings_mean_other_keys_and_what_is_kept_is_bounded() -> N
     for number in range(MAX_SOURCES + 5):
         await watched.verifier.verify(method(name=f"m{number}", JWKSURL=KEYS), sign(usual(), kid="a"))
     assert len(watched.verifier._sources) == MAX_SOURCES
+
+
+async def test_a_login_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verifying, "MAX_SECONDS", 0.05)
+    watched = Watched()
+    watched.gate = asyncio.Event()
+    text = await refused(watched.verifier, method(JWKSURL=KEYS), sign(usual(), kid="a"))
+    assert "has not answered in" in text
+    watched.gate.set()
+    await watched.verifier.close()
 
 
 # Kubernetes

@@ -198,6 +198,18 @@ async def test_a_server_joins_and_leaves(tmp_path: Path) -> None:
         await host.stop()
 
 
+async def test_a_change_of_members_waits_for_an_earlier_one(tmp_path: Path) -> None:
+    hosts = await cluster(tmp_path)
+    leader = await the_leader(hosts)
+    await leader.node.propose(b"one")
+    others = [host.name for host in hosts if host is not leader]
+    await asyncio.gather(*(leader.node.remove_server(name) for name in others))
+    assert [server.id for server in leader.node.servers] == [leader.name]
+    await leader.node.propose(b"two")
+    for host in hosts:
+        await host.stop()
+
+
 async def test_strangers_are_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     hosts = await cluster(tmp_path)
     leader = await the_leader(hosts)

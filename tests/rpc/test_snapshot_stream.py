@@ -59,7 +59,14 @@ async def test_an_archive_goes_out_and_in() -> None:
 async def test_a_refusal_is_told_and_nothing_follows() -> None:
     async with Port() as port:
         with pytest.raises(RpcError, match="No path to datacenter"):
-            await ask(port.address, SnapshotRequest(datacenter="nowhere"), io.BytesIO(STATE))
+            await ask(port.address, SnapshotRequest(datacenter="nowhere", op=RESTORE), io.BytesIO(STATE))
+
+
+async def test_who_wants_an_archive_sends_none() -> None:
+    async with Port() as port:
+        with pytest.raises(ConnectionError):
+            await ask(port.address, SnapshotRequest(datacenter="dc1"), io.BytesIO(STATE))
+        assert port.given == []
 
 
 @pytest.mark.parametrize("rubbish", [b"\xc1", b"\x93\x01\x02\x03", b"\xdb\x7f\xff\xff\xff" + b"x" * 100_000, b""])

@@ -61,6 +61,34 @@ def test_a_node_is_renamed_by_its_id_and_what_was_on_it_goes() -> None:
     assert machine.store.catalog.service_instances("web")[0] == []
 
 
+def test_a_node_is_found_by_what_only_its_id_begins_with() -> None:
+    machine = Machine()
+    machine.register("n1", id="40e4a748-2192-161a-0510-9bf59fe950b5")
+    machine.register("n2", id="40e4ffff-2192-161a-0510-9bf59fe950b5")
+    machine.register("40e4a748", id="11111111-2192-161a-0510-9bf59fe950b5")
+    catalog = machine.store.catalog
+
+    def found(text: str) -> str:
+        node = catalog.node_services(text)[0]
+        return node.node if node is not None else ""
+
+    assert found("40E4A7") == found("40e4a748-2192-16") == found("40e4a748-2192-161a-0510-9bf59fe950b5") == "n1"
+    assert found("40e4f") == ""  # An odd digit does not count, and "40e4" is how two of them begin.
+    assert found("40e4ff0") == "n2"
+    assert found("40e4a748") == "40e4a748"  # Names come first.
+    assert found("40e4a748-2192") == found("40e4a748-219") == ""  # Eleven digits, without an odd character.
+    for text in ("", "4", "zz", "--", "40e4a748-2192-161a-0510-9bf59fe950b5ff", "4-0-e-4-a-7"):
+        assert found(text) == ""
+
+
+def test_who_found_a_node_by_its_id_hears_when_that_is_ambiguous() -> None:
+    machine = Machine()
+    machine.register("n1", id=ID_A)
+    watch = machine.watch(machine.store.catalog.node_services, ID_A[:4])
+    machine.register("n2", id=ID_A[:4] + ID_B[4:])
+    assert watch.count == 1
+
+
 def test_the_name_of_a_living_node_is_not_taken_over() -> None:
     machine = Machine()
     machine.register("n1", checks=[check("serfHealth")], id=ID_A)

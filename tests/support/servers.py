@@ -29,7 +29,7 @@ class ServerInNamespace(Agent):
             "addresses": {"http": "0.0.0.0"},
             "retry_join": [other.address for other in join],
             "retry_interval": "300ms",
-            "performance": {"raft_multiplier": 1},
+            "performance": {"raft_multiplier": 1, "leave_drain_time": "1s"},
             # A server that is cut off for long would be taken out; what is tried here is how it comes back as it was.
             "autopilot": {"cleanup_dead_servers": False},
             "ports": dict(PORTS),

@@ -12,9 +12,14 @@ ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"
 
 
+def required() -> bool:
+    """Whether everything must be in place, as where it is decided that a change lands."""
+    return bool(os.environ.get("LICTOR_TOOLS_REQUIRED"))
+
+
 def lacking(reason: str) -> None:
     """Skip the running test because this machine lacks something; fail where everything must be in place."""
-    if os.environ.get("LICTOR_TOOLS_REQUIRED"):
+    if required():
         pytest.fail(f"{reason} (LICTOR_TOOLS_REQUIRED is set)")
     pytest.skip(reason)
 

@@ -52,9 +52,11 @@ document.getElementById("theme").addEventListener("click", () => {
   root.dataset.theme = dark ? "light" : "dark";
   localStorage.setItem("lictor-theme", root.dataset.theme);
 });
-document.getElementById("token").addEventListener("click", () => {
-  const value = prompt("ACL token for this browser (empty for none)", token());
-  if (value !== null) { setToken(value.trim()); show(false); }
-});
+for (const id of ["token", "give-token"]) {
+  document.getElementById(id).addEventListener("click", () => {
+    const value = prompt("ACL token for this browser (empty for none)", token());
+    if (value !== null) { setToken(value.trim()); show(false); }
+  });
+}
 
 show(false);

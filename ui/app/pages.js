@@ -1,6 +1,6 @@
 // The pages. Each is `(main, parts, signal)`: it fills `main` and keeps it fresh until `signal` aborts.
 
-import { call, follow, json } from "./api.js";
+import { call, deniesByDefault, follow, json } from "./api.js";
 import { el, empty, fill, link, state, worst } from "./dom.js";
 
 const enc = encodeURIComponent;
@@ -209,11 +209,14 @@ export function intentions(main, parts, signal) {
       .then(() => { source.value = destination.value = ""; }).catch(fail);
   };
   const remove = (one) => call("DELETE", query(one.SourceName, one.DestinationName)).catch(fail);
-  main.append(...heading("Intentions", el("p", { class: "soft" }, "Who may call whom. The most exact intention decides; without one, calls are allowed.")),
+  const rule = el("p", { class: "soft" });
+  main.append(...heading("Intentions", rule),
     el("form", { class: "stack", onsubmit: save }, el("label", {}, "Source", source), el("label", {}, "Destination", destination),
       el("label", {}, "Action", action), el("div", { class: "actions" }, el("button", { class: "main" }, "Save intention"))), note, list);
   follow("/v1/connect/intentions", signal, (found) => {
     if (found?.error) return problem(main, found.error);
-    list.replaceChildren((found || []).length ? intentionRows(found, remove) : empty("No intentions yet: every call is allowed."));
+    const verdict = deniesByDefault() ? "denied" : "allowed";
+    rule.textContent = `Who may call whom. The most exact intention decides; without one, calls are ${verdict}.`;
+    list.replaceChildren((found || []).length ? intentionRows(found, remove) : empty(`No intentions yet: every call is ${verdict}.`));
   });
 }

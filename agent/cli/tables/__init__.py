@@ -1,9 +1,9 @@
 """The table of all commands: for each its flags and its words. Help, completion and docs/cli.md are made from it."""
 
 from agent.cli.command import Command
-from agent.cli.tables import access, agents, discovery, keys, mesh, operating, security
+from agent.cli.tables import access, acl, agents, discovery, keys, mesh, operating, security
 
-_PARTS = (access, agents, discovery, keys, mesh, operating, security)
+_PARTS = (access, acl, agents, discovery, keys, mesh, operating, security)
 
 COMMANDS: dict[str, Command] = {name: command for part in _PARTS for name, command in part.COMMANDS.items()}
 """All commands by name."""

@@ -1,26 +1,12 @@
-"""Commands about who may do what: `acl …`, `login`, `logout`, `peering …`."""
+"""Commands of identities from elsewhere and of other clusters: `login`, `logout`, `peering …`."""
 
 from agent.cli.command import BOTH, CLIENT, FORMAT, NAMESPACE, PARTITION, TENANT, Command, Flag
 
-_META = Flag("meta", "Show indexes and hashes, too.", "bool", False)
 _PEER = Flag("name", "Name of the peer; it must be given.", names="peer")
 _PEER_META = Flag("meta", "Metadata of the peer.", "map")
 _PARTITION = (*BOTH, PARTITION)
-_SELF = Flag("self", "The token with which this is asked.", "bool", False)
 
 GROUPS = {
-    "acl": (
-        "Works with access rights",
-        """
-Works with tokens, policies and roles.
-
-    $ lictor acl bootstrap
-    $ lictor acl token list
-""",
-    ),
-    "acl policy": ("Works with policies", "Lists, shows and removes policies."),
-    "acl role": ("Works with roles", "Lists, shows and removes roles."),
-    "acl token": ("Works with tokens", "Lists, shows and removes tokens."),
     "peering": (
         "Works with connections to other clusters",
         """
@@ -34,80 +20,39 @@ Connects this cluster with others.
 }
 
 
-def _family(kind: str, plural: str) -> dict[str, Command]:
-    """`list`, `read` and `delete` of one kind of ACL object."""
-    by_id = Flag("id", f"ID of the {kind}, or its beginning.")
-    names: tuple[Flag, ...] = (by_id, Flag("name", f"Name of the {kind}."))
-    if kind == "token":
-        names = (by_id, Flag("accessor-id", "The same as -id."))
-    own = (_SELF,) if kind == "token" else ()
-    return {
-        f"acl {kind} delete": Command(
-            "acl", f"delete_{kind}", f"Removes a {kind}", names, http=TENANT, failed=f"Error deleting {kind}"
-        ),
-        f"acl {kind} list": Command(
-            "acl",
-            f"list_{kind}",
-            f"Lists the {plural}",
-            (FORMAT, _META),
-            http=TENANT,
-            failed=f"Failed to retrieve the {kind} list",
-        ),
-        f"acl {kind} read": Command(
-            "acl",
-            f"read_{kind}",
-            f"Shows a {kind}",
-            (*names, *own, FORMAT, _META),
-            http=TENANT,
-            failed=f"Error reading {kind}",
-        ),
-    }
-
-
 COMMANDS: dict[str, Command] = {
-    "acl bootstrap": Command(
-        "acl",
-        "bootstrap",
-        "Makes the first token",
-        (FORMAT,),
-        "Makes the first token, which may do everything. It can be made once.",
-        "",
-        BOTH,
-        "Failed ACL bootstrapping",
-    ),
-    **_family("policy", "policies"),
-    **_family("role", "roles"),
-    "acl set-agent-token": Command(
-        "acl",
-        "set_agent_token",
-        "Gives the agent a token for one of its tasks",
-        (),
-        """
-Gives the running agent the token that it uses for one of its tasks.
-
-    $ lictor acl set-agent-token default 3d2f…
-""",
-        "TYPE TOKEN",
-        BOTH,
-        "Failed to set token",
-        ("|default|agent|recovery|replication|",),
-    ),
-    **_family("token", "tokens"),
     "login": Command(
         "login",
         "login",
         "Trades an identity of another system for a token",
         (
+            Flag("aws-access-key-id", "The access key, instead of the one that is found."),
+            Flag(
+                "aws-auto-bearer-token",
+                "Make the credential of requests signed with the AWS credentials that are found.",
+                "bool",
+                False,
+            ),
+            Flag("aws-include-entity", "Sign a request about the role or user itself, too.", "bool", False),
+            Flag("aws-region", "Region of the requests; AWS_REGION sets it, too."),
+            Flag("aws-secret-access-key", "The secret of -aws-access-key-id. Others may see the command line."),
+            Flag("aws-server-id-header-value", "What the auth method wants to see signed (ServerIDHeaderValue)."),
+            Flag("aws-session-token", "The session of -aws-access-key-id."),
+            Flag("aws-sts-endpoint", "Address of AWS STS, instead of the region's."),
             Flag("bearer-token-file", "File with the credential.", names="file"),
             Flag("meta", "Metadata of the login, noted with the token.", "map"),
             Flag("method", "Name of the auth method."),
             Flag("token-sink-file", "File for the token; only its owner can read it.", names="file"),
-            Flag("type", "Type of the auth method, where the credential must be made here."),
+            Flag("type", "Type of the auth method; it need not be given.", names="|jwt|kubernetes|aws-iam|"),
         ),
         """
 Shows a credential of another system to an auth method and writes the token that it gives into a file.
 
     $ lictor login -method=k8s -bearer-token-file=/run/token -token-sink-file=consul.token
+    $ lictor login -method=aws -aws-auto-bearer-token -aws-include-entity -token-sink-file=consul.token
+
+AWS credentials are looked for in AWS_ACCESS_KEY_ID and its like, in the profile's part of ~/.aws/credentials, and at
+the services of the container or the machine.
 """,
         "",
         TENANT,

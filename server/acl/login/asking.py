@@ -1,6 +1,7 @@
 """One HTTP question to a server that an auth method names: bounded in time and in size, verified by its authorities."""
 
 import asyncio
+import ipaddress
 import ssl
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -123,10 +124,19 @@ async def _ask_once(question: Question, url: str) -> Answer:
 
 
 def _proxy(url: str) -> str | None:
-    """The proxy that the environment names for a URL, as Go's client takes it."""
+    """The proxy that the environment names for a URL, as Go's client takes it: never for the machine itself."""
     parts = urlsplit(url)
     proxy = getproxies().get(parts.scheme)
-    return proxy if proxy and not proxy_bypass(parts.netloc.rpartition("@")[2]) else None
+    if not proxy or _is_loopback(parts.hostname or "") or proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return None
+    return proxy
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _reason(error: Exception) -> str:

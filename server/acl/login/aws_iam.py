@@ -190,12 +190,13 @@ def caller_of(answer: Answer) -> Caller:
     root = _xml(answer, "STS")
     arn, user, account = (_text(root, f"GetCallerIdentityResult/{name}") for name in ("Arn", "UserId", "Account"))
     found = _CALLER_ARN.fullmatch(arn)
-    if found is None or found[2] != account or not user:
+    # Of a role's session the ID is that of the role, then a colon and the name of the session.
+    unique_id = user.partition(":")[0]
+    if found is None or found[2] != account or not unique_id:
         raise Refused("STS tells of no IAM role or user")
     name = found[4] or found[5]
     kind = "user" if found[3] else "role"
-    # Of a role's session the ID is that of the role, then a colon and the name of the session.
-    return Caller(f"arn:{found[1]}:iam::{account}:{kind}/{name}", account, user.partition(":")[0], name)
+    return Caller(f"arn:{found[1]}:iam::{account}:{kind}/{name}", account, unique_id, name)
 
 
 def entity_of(answer: Answer) -> Entity:
@@ -233,7 +234,7 @@ def identity_of(settings: AwsSettings, caller: Caller, entity: Entity | None) ->
     arn = caller.arn
     if entity is not None:
         # Any role or user may stand in that request; only the ID ties it to the one that signed.
-        if not entity.unique_id or entity.unique_id != caller.unique_id:
+        if entity.unique_id != caller.unique_id:
             raise Refused("unique id mismatch in login: the entity request is about another role or user")
         arn = entity.arn
     if not any(_covers(bound, arn) for bound in settings.arns):

@@ -4,6 +4,7 @@ Nothing here asks the network or a clock: keys and the time (seconds since the U
 asymmetric signatures count, whatever the token's header says, so that no public key can serve as a shared secret.
 """
 
+import re
 import warnings
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from jwt.api_jws import PyJWS
 from jwt.exceptions import PyJWTError
+from jwt.utils import base64url_decode
 from jwt.warnings import InsecureKeyLengthWarning
 
 from model.gojson import JsonError, parse_json
@@ -32,6 +34,7 @@ _DISCOVERY_ALGORITHMS = frozenset(("RS256",))
 _DISCOVERY_LEEWAY = 60
 """Seconds by which "not before" may be ahead when the issuer was found by discovery."""
 _VERIFIER = PyJWS()
+_NOT_BASE64 = re.compile(r"[^A-Za-z0-9_-]")
 _MALFORMED = "square/go-jose: compact JWS format must have three parts"
 _FAILED = "square/go-jose/jwt: validation"
 # How long keys have to be is for whoever configured them to judge.
@@ -98,10 +101,16 @@ def parse_token(text: str) -> Token:
         raise Refused(f"the token is longer than {MAX_TOKEN} characters")
     if text.count(".") != 2 or not text.isascii():
         raise Refused(_MALFORMED)
+    for part in text.split("."):
+        wrong = _NOT_BASE64.search(part)
+        if wrong or len(part) % 4 == 1:
+            raise Refused(f"illegal base64 data at input byte {wrong.start() if wrong else len(part) - 1}")
     try:
+        parse_json(base64url_decode(text.partition(".")[0]))
         header = _VERIFIER.decode_complete(text, options={"verify_signature": False})["header"]
-    except PyJWTError as error:
-        raise Refused(f"square/go-jose: {str(error)[:100]}") from None
+    except (JsonError, PyJWTError) as error:
+        reason = str(error)[:200]
+        raise Refused("unexpected end of JSON input" if reason in ("EOF", "unexpected EOF") else reason) from None
     if header.get("crit") is not None or "b64" in header:
         raise Refused("square/go-jose: unsupported crit header")
     return Token(text, _text(header.get("alg")), _text(header.get("kid")))
@@ -164,10 +173,6 @@ def verify_by_set(settings: JwtSettings, token: Token, keys: Iterable[Key], now:
     """The claims of a token that a key of `JWKSURL` has signed; None when no key has. Raises Refused."""
     payload = _payload(token, candidates(token, keys), settings.algorithms)
     return None if payload is None else _checked(settings, _claims(payload), now)
-
-
-NOT_SIGNED = "error verifying token: failed to verify id token signature"
-"""When no key has signed a token."""
 
 
 def verify_discovered(

@@ -19,6 +19,7 @@ from server.acl.login.problems import Refused, SettingsProblem
 KUBERNETES = "kubernetes"
 NAME_ANNOTATION = "consul.hashicorp.com/service-name"
 """Annotation of a service account that stands for its name in binding rules."""
+_NO_CERTIFICATE = "data does not contain any valid RSA or ECDSA certificates"
 _VARIABLES = frozenset(("serviceaccount.namespace", "serviceaccount.name", "serviceaccount.uid"))
 SHAPE = Shape(KubernetesFields, _VARIABLES)
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)

@@ -24,6 +24,8 @@ T = TypeVar("T")
 TYPES = (AWS_IAM, JWT, KUBERNETES)
 MAX_SOURCES = 128
 """Auth methods whose keys are kept."""
+MAX_SECONDS = 30.0
+"""Seconds that a login may take, whatever it has to ask and how often."""
 MAX_QUESTIONS = 32
 """Questions under way at a time."""
 _PAUSE = 0.2
@@ -82,6 +84,13 @@ class Verifier:
 
     async def verify(self, method: ACLAuthMethod, bearer_token: str) -> Identity:
         """Whose credential it is. Raises Refused, or SettingsProblem when the auth method cannot be used."""
+        try:
+            async with asyncio.timeout(MAX_SECONDS):
+                return await self._verify(method, bearer_token)
+        except TimeoutError:
+            raise Refused(f"whoever knows about the credential has not answered in {MAX_SECONDS:.0f} seconds") from None
+
+    async def _verify(self, method: ACLAuthMethod, bearer_token: str) -> Identity:
         if method.type == JWT:
             settings = jwt_settings.read_settings(method.config)
             return claims.identity_of(settings, await self._claims(method.name, settings, bearer_token))
@@ -97,12 +106,12 @@ class Verifier:
         token = jwt.parse_remote(bearer_token)
         source = self._source(name, settings)
         began = self._clock()
-        found, asked = await _keys(source.current())
+        found, asked = await _keys(settings, source.current())
         verified = self._signed(settings, token, found)
         if verified is None and asked < began:
-            verified = self._signed(settings, token, await _keys(source.newer(asked)))
+            verified = self._signed(settings, token, await _keys(settings, source.newer(asked)))
         if verified is None:
-            raise Refused(jwt.NOT_SIGNED)
+            raise Refused(f"{_unverified(settings)}failed to verify id token signature")
         return verified
 
     def _signed(self, settings: JwtSettings, token: jwt.Token, found: Found) -> dict[str, Any] | None:
@@ -155,9 +164,14 @@ class Verifier:
             retry += 1
 
 
-async def _keys(keys: Awaitable[T]) -> T:
+def _unverified(settings: JwtSettings) -> str:
+    """How the text begins when a token's signature is not known to be good."""
+    return "error verifying token: " + ("failed to verify signature: " if settings.discovery_url else "")
+
+
+async def _keys(settings: JwtSettings, keys: Awaitable[T]) -> T:
     """Keys, or Refused with a text for who wants to log in."""
     try:
         return await keys
     except Refused as error:
-        raise Refused(f"error verifying token: failed to verify signature: fetching keys {error}") from None
+        raise Refused(f"{_unverified(settings)}fetching keys {error}") from None

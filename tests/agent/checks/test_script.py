@@ -6,6 +6,8 @@ import asyncio
 import os
 from pathlib import Path
 
+import pytest
+
 from agent.checks.probe import Tail, Tools, shortened
 from agent.checks.script import probe_script
 from tests.agent.checks.counterparts import a_check
@@ -40,9 +42,10 @@ async def test_the_end_of_a_long_output_is_kept() -> None:
     assert (status, output) == ("passing", "Captured 4096 of 300000 bytes\n...\n" + "x" * 4096)
 
 
-async def test_when_the_time_is_over_the_program_and_its_children_die(tmp_path: Path) -> None:
+@pytest.mark.parametrize("last", ["wait", "exit 0"])
+async def test_when_the_time_is_over_the_program_and_its_children_die(tmp_path: Path, last: str) -> None:
     pids = tmp_path / "pids"
-    script = f"echo started; sleep 600 & echo $! > {pids}; echo $$ >> {pids}; wait"
+    script = f"echo started; sleep 600 & echo $! > {pids}; echo $$ >> {pids}; {last}"
     check = a_check(Args=["sh", "-c", script], Timeout="300ms")
     status, output = await probe_script(check, Tools())
     assert status == "critical"

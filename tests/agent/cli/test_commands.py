@@ -14,6 +14,7 @@ from agent.cli.tables import COMMANDS
 from tests.support.process import Agent, dev_agent
 
 ELSEWHERE = {
+    **{name: "tests/agent/cli/test_acl_commands.py" for name in COMMANDS if name.startswith("acl ")},
     "agent": "tests/support/process.py",
     "connect proxy": "tests/connect_proxy/test_proxy.py",
     "debug": "tests/agent/test_debug.py",

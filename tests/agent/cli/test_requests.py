@@ -180,6 +180,8 @@ def test_a_gateway_is_not_overwritten(capsys: pytest.CaptureFixture[str]) -> Non
         ('[{"key": "a", "value": 1}]', "entry 0 (a): value must be"),
         ('[{"key": "a", "value": "!!"}]', "entry 0 (a): value is no base64"),
         ("[" * 100_000, "Cannot unmarshal data"),
+        (" ", "Cannot unmarshal data: EOF"),
+        ("bogus", "Cannot unmarshal data: invalid character 'b' looking for beginning of value"),
     ],
 )
 def test_an_import_is_checked_before_it_begins(document: str, reason: str, capsys: pytest.CaptureFixture[str]) -> None:

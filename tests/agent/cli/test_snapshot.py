@@ -30,6 +30,10 @@ def saved(agent: Agent, tmp_path: Path) -> Path:
     return path
 
 
+def test_nobody_else_can_read_it(saved: Path) -> None:
+    assert saved.stat().st_mode & 0o777 == 0o600
+
+
 def test_what_is_in_it(agent: Agent, saved: Path) -> None:
     shown = json.loads(agent.cli("snapshot", "inspect", "-format=json", str(saved)).stdout)
     rows = {row["Name"]: row for row in shown["Stats"]}
