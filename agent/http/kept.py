@@ -225,6 +225,8 @@ class KeptAnswers:
         if ticket.__class__ is not Ticket or ticket.question.too_long or not leads(self._context):
             return False
         question = ticket.question
+        if not self._context.acl.is_here(question.asked.args.token):
+            return False  # Another datacenter has to be asked about the token.
         rest = question.rest
         if rest is None or not question.holds:
             if wanted and self._waits_already(question, wanted):

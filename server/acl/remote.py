@@ -17,6 +17,8 @@ from server.acl.settings import AclSettings
 
 log = logging.getLogger("lictor.acl")
 
+GRACE = 15.0
+"""Seconds from learning of a token to the end of the call that this was for, at most."""
 _REMEMBERED = 1024
 """Tokens whose rights are remembered."""
 Ask = Callable[[ACLTokenGetRequest], Awaitable[ACLTokenResponse]]
@@ -60,9 +62,12 @@ class RemoteTokens:
             self._remember(secret, await self._hear(secret, known))
 
     def authorizer(self, secret: str) -> TokenAuthorizer:
-        """What the bearer of a secret may do, as was learnt last. Raises RpcError."""
+        """What the bearer of a secret may do, as was learnt just before. Raises RpcError.
+
+        What was learnt long ago counts for nothing: whoever forgets to ask again is refused.
+        """
         known = self._known.get(secret)
-        if known is None or known.authorizer is None:
+        if known is None or known.authorizer is None or self._clock() - known.at > self._settings.token_ttl + GRACE:
             raise RpcError(ACL_NOT_FOUND)
         return known.authorizer
 
@@ -93,11 +98,12 @@ class RemoteTokens:
         """What holds while nobody answers."""
         policy = self._settings.down_policy
         log.warning("a token cannot be resolved, acl.down_policy %r decides: %s", policy, error.text)
-        if policy in ("extend-cache", "async-cache") and before is not None:
-            return before
-        accessor = ANONYMOUS_ID if secret in ("", ANONYMOUS_SECRET) else "unknown"
         # It holds for this call only: the next one asks again.
-        return Known(TokenAuthorizer(accessor, no_rules(), policy == "allow"), self._clock() - self._settings.token_ttl)
+        now = self._clock() - self._settings.token_ttl
+        if policy in ("extend-cache", "async-cache") and before is not None:
+            return before._replace(at=now)
+        accessor = ANONYMOUS_ID if secret in ("", ANONYMOUS_SECRET) else "unknown"
+        return Known(TokenAuthorizer(accessor, no_rules(), policy == "allow"), now)
 
     def _remember(self, secret: str, known: Known) -> None:
         if len(self._known) >= _REMEMBERED and secret not in self._known:

@@ -203,6 +203,10 @@ class Resolver:
             return False
         return not store.acl.tokens.any_by("secret", secret or ANONYMOUS_SECRET)
 
+    def is_here(self, secret: str) -> bool:
+        """Whether a token's rights can be told from the state alone."""
+        return self.elsewhere is None or not self._is_elsewhere(secret)
+
     async def prepare(self, secret: str) -> None:
         """Before `authorizer` is asked: learn of the token what only the primary datacenter knows."""
         if self.elsewhere is not None and self._is_elsewhere(secret):

@@ -94,7 +94,11 @@ async def _blocking(context: Context, function: ReadFunction, args: Query) -> An
         # Who loses rights while waiting is not to get what was seen before.
         watch.note(WHO_MAY, who_may(args.token))
         if not await watch.wait(store.watches, max(0.0, deadline - loop.time())):
-            return reply if context.acl.lasts(args.token) else function(context, args, None)
+            if context.acl.lasts(args.token):
+                return reply
+            await context.acl.prepare(args.token)
+            return function(context, args, None)
+        await context.acl.prepare(args.token)
 
 
 def _with_meta(context: Context, args: Query, reply: Meta) -> Meta:

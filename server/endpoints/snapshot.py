@@ -29,6 +29,7 @@ async def carry_out(
 
     Returns the answer and the archive of a save, rewound. Raises RpcError.
     """
+    await context.acl.prepare(request.token)
     authorizer(context, request.token).require("acl", "write")
     if request.op == SAVE:
         return await _save(context, request)

@@ -3,10 +3,13 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from model.errors import RpcError
 from model.structs.acl import ACLRole, ACLRolePolicyLink, ACLToken, ACLTokenSetRequest
+from model.structs.kv import KeyRequest
+from server.acl.remote import GRACE, RemoteTokens
 from server.acl.settings import AclSettings
 from server.endpoints.dispatch import dispatch
 from server.leader.acl_replication import POLICIES, ROLES, TOKENS, AclReplication, Kind, difference
@@ -114,3 +117,58 @@ async def test_a_failure_is_told_and_tried_again(monkeypatch: pytest.MonkeyPatch
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     assert not secondary.acl.replication.running
+
+
+async def test_whose_token_is_known_over_there_is_asked_about_again_and_again() -> None:
+    primary = await acl_server()
+    await primary.policy("a", 'key "a" { policy = "read" }')
+    token = await primary.token("a")
+    server = Secondary(primary)
+    clock = [0.0]
+    asked: list[str] = []
+
+    async def ask(request: Any) -> Any:
+        asked.append(request.token_id)
+        return await dispatch(primary, "ACL.TokenRead", request)
+
+    server.acl.elsewhere = RemoteTokens(server.acl.settings, "dc2", "dc1", ask, lambda: clock[0])
+    assert not server.acl.is_here(token.secret_id) and not server.acl.lasts(token.secret_id)
+    read = KeyRequest(key="a", token=token.secret_id, datacenter="dc2")
+    for _ in range(2):
+        await dispatch(server, "KVS.Get", read)
+    assert asked == [token.secret_id]
+    await primary.call("ACL.TokenDelete", token_id=token.accessor_id, token=ROOT)
+    assert server.acl.authorizer(token.secret_id).allowed("key", "read", "a"), "within its time"
+    clock[0] = server.acl.settings.token_ttl + GRACE + 1
+    with pytest.raises(RpcError, match="ACL not found"):
+        server.acl.authorizer(token.secret_id)
+    with pytest.raises(RpcError, match="ACL not found"):
+        await dispatch(server, "KVS.Get", read)
+    assert len(asked) == 2
+
+
+async def test_a_read_that_waits_asks_again_about_its_token() -> None:
+    primary = await acl_server()
+    await primary.policy("a", 'key "a" { policy = "read" }')
+    token = await primary.token("a")
+    server = Secondary(primary)
+    clock = [0.0]
+
+    async def ask(request: Any) -> Any:
+        return await dispatch(primary, "ACL.TokenRead", request)
+
+    server.acl.elsewhere = RemoteTokens(server.acl.settings, "dc2", "dc1", ask, lambda: clock[0])
+    read = KeyRequest(key="a", token=token.secret_id, datacenter="dc2", min_query_index=server.raft.index)
+    for gone in (False, True):
+        waiting = asyncio.get_running_loop().create_task(
+            dispatch(server, "KVS.Get", msgspec.structs.replace(read, max_query_time=10**8))
+        )
+        while not server.store.watches.waiting and not waiting.done():
+            await asyncio.sleep(0.001)
+        clock[0] += 1000
+        if gone:
+            await primary.call("ACL.TokenDelete", token_id=token.accessor_id, token=ROOT)
+            with pytest.raises(RpcError, match="ACL not found"):
+                await waiting
+        else:
+            assert (await waiting).known_leader
