@@ -87,6 +87,15 @@ class Pair:
         config["acl"]["tokens"] = tokens
         self.client.config.write_text(json.dumps(config))
 
+    def with_web(self) -> None:
+        """See that there is a service web on the client, registered with its token."""
+        if call(self.server, "GET", "/v1/acl/token/self", token=WEB)[0] != 200:
+            body = {"SecretID": WEB, "ServiceIdentities": [{"ServiceName": "web"}]}
+            good(self.server, "PUT", "/v1/acl/token", body)
+        web = {"Name": "web", "Port": 80, "Check": {"CheckID": "web-ttl", "TTL": "1h"}}
+        self.client.until(lambda: call(self.client, "PUT", "/v1/agent/service/register", web, WEB)[0] == 200)
+        self.server.until(lambda: self.in_catalog("web"))
+
     def in_catalog(self, service: str) -> Any:
         """What the catalog says of a service on the client."""
         return good(self.server, "GET", f"/v1/health/service/{service}")
@@ -141,6 +150,7 @@ def test_each_thing_is_registered_with_its_own_token(pair: Pair) -> None:
 
 def test_the_default_token_stands_in_and_can_be_changed(pair: Pair) -> None:
     client = pair.client
+    pair.with_web()
     assert "web" not in good(client, "GET", "/v1/catalog/services", token="")
     assert call(client, "PUT", "/v1/agent/token/default", {"Token": WEB}, WEB)[0] == 403
     good(client, "PUT", "/v1/agent/token/default", {"Token": WEB}, RECOVERY)
@@ -153,6 +163,7 @@ def test_the_default_token_stands_in_and_can_be_changed(pair: Pair) -> None:
 
 def test_tokens_that_were_set_last_and_are_read_by_their_owner_only(pair: Pair) -> None:
     client = pair.client
+    pair.with_web()
     good(client, "PUT", "/v1/agent/token/default", {"Token": WEB}, RECOVERY)
     kept = pair.data / "acl-tokens.json"
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
@@ -182,6 +193,7 @@ def test_a_reload_takes_over_the_tokens_of_the_files(pair: Pair) -> None:
 
 def test_no_secret_is_shown_or_left_readable(pair: Pair) -> None:
     client, server = pair.client, pair.server
+    pair.with_web()
     secrets = [secret.encode() for secret in (ROOT, RECOVERY, NODE, WEB, API)]
     for agent, token in ((client, RECOVERY), (server, ROOT)):
         body = call(agent, "GET", "/v1/agent/self", token=token)[1]
@@ -213,26 +225,32 @@ def _is_shut(path: Path, top: Path) -> bool:
     return any(stat.S_IMODE(os.stat(folder).st_mode) & 0o077 == 0 for folder in above)
 
 
-def test_without_servers_what_was_known_holds_and_the_recovery_token_does(pair: Pair) -> None:
-    client, server = pair.client, pair.server
-    good(client, "GET", "/v1/agent/services", token=WEB)
-    server.stop(signal.SIGKILL)
-    for _ in range(2):  # Longer than the TTL: nobody is there who could say otherwise.
-        assert "web" in good(client, "GET", "/v1/agent/services", token=WEB)
-        assert good(client, "GET", "/v1/agent/services", token=UNKNOWN) == {}, "as down_policy says, nothing is seen"
-    assert call(client, "GET", "/v1/agent/self", token=WEB)[0] == 403
-    assert call(client, "GET", "/v1/agent/self", token=UNKNOWN)[0] == 403
-    assert call(client, "GET", "/v1/agent/self", token=RECOVERY)[0] == 200
-    assert call(client, "GET", "/v1/kv/a", token=WEB)[0] == 500
-    server.start()
-    server.until(lambda: call(server, "GET", "/v1/agent/self")[0] == 200)
-    client.until(lambda: call(client, "GET", "/v1/agent/services", token=UNKNOWN)[0] == 403)
-
-
 def test_a_token_that_is_revoked_is_refused_by_the_client(pair: Pair) -> None:
+    pair.with_web()
     accessor = good(pair.server, "GET", "/v1/acl/token/self", token=WEB)["AccessorID"]
     pair.client.until(lambda: good(pair.client, "GET", "/v1/agent/services", token=WEB))
     good(pair.client, "GET", "/v1/health/service/web?cached", token=WEB)
     good(pair.server, "DELETE", f"/v1/acl/token/{accessor}")
     pair.client.until(lambda: call(pair.client, "GET", "/v1/agent/services", token=WEB)[0] == 403)
     pair.client.until(lambda: call(pair.client, "GET", "/v1/health/service/web?cached", token=WEB)[0] == 403)
+
+
+def test_without_servers_what_was_known_holds_and_the_recovery_token_does(pair: Pair) -> None:
+    client, server = pair.client, pair.server
+    pair.with_web()
+    stranger = UNKNOWN.replace("d", "c")  # One that nobody has asked about yet.
+    good(client, "GET", "/v1/agent/services", token=WEB)
+    server.stop(signal.SIGKILL)
+    try:
+        for _ in range(2):  # Longer than the TTL: nobody is there who could say otherwise.
+            assert "web" in good(client, "GET", "/v1/agent/services", token=WEB)
+            seen = good(client, "GET", "/v1/agent/services", token=stranger)
+            assert seen == {}, "as down_policy says"
+        assert call(client, "GET", "/v1/agent/self", token=WEB)[0] == 403
+        assert call(client, "GET", "/v1/agent/self", token=stranger)[0] == 403
+        assert call(client, "GET", "/v1/agent/self", token=RECOVERY)[0] == 200
+        assert call(client, "GET", "/v1/kv/a", token=WEB)[0] == 500
+    finally:
+        server.start()
+    server.until(lambda: call(server, "GET", "/v1/agent/self")[0] == 200)
+    client.until(lambda: call(client, "GET", "/v1/agent/services", token=stranger)[0] == 403)
