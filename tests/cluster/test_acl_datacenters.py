@@ -76,8 +76,13 @@ pytestmark = pytest.mark.slow
 def test_tokens_are_copied_and_hold_here_by_themselves(three: Three) -> None:
     here = three.copying
     here.until(lambda: len(here.json("GET", f"/v1/acl/tokens?token={ROOT}")) == 3)
-    policies = here.json("GET", f"/v1/acl/policies?token={ROOT}")
-    assert [row["Name"] for row in policies] == ["global-management", "reader"]
+    # Tokens and policies are copied by two tasks, neither of which waits for the other.
+    here.until(
+        lambda: (
+            [row["Name"] for row in here.json("GET", f"/v1/acl/policies?token={ROOT}")]
+            == ["global-management", "reader"]
+        )
+    )
     assert asked(here, "PUT", "/v1/kv/a", ROOT, b"1") == (200, b"true")
     assert asked(here, "GET", "/v1/kv/a?raw", READER) == (200, b"1")
     assert asked(here, "GET", "/v1/kv/b", READER)[0] == 403

@@ -1,11 +1,10 @@
 """From a secret to what its bearer may do: on a server, and on a client that asks the servers."""
 
-from typing import Any
 
 import msgspec
 import pytest
 
-from agent.access import RemoteResolver, recovery_token
+from agent.access import Access, recovery_token
 from agent.config.settings import AclConfig, AclTokens
 from agent.tokens import AgentTokens
 from model.errors import NO_SERVERS, RpcError
@@ -15,9 +14,13 @@ from model.structs.acl import (
     ACLRolePolicyLink,
     ACLServiceIdentity,
     ACLToken,
+    ACLTokenGetRequest,
+    ACLTokenResponse,
     ACLTokenRoleLink,
 )
+from server.acl.remote import RemoteTokens
 from server.acl.resolver import MANAGEMENT_SECRET
+from server.acl.settings import AclSettings
 from server.endpoints.dispatch import dispatch
 from tests.endpoints.acl_server import ROOT, AclServer, acl_server
 
@@ -174,24 +177,31 @@ class Asking:
         self.down = False
         self.calls = 0
 
-    async def call(self, method: str, args: Any) -> Any:
+    async def token(self, args: ACLTokenGetRequest) -> ACLTokenResponse:
         self.calls += 1
         if self.down:
             raise RpcError(NO_SERVERS)
-        return await dispatch(self.server, method, args)
+        reply = await dispatch(self.server, "ACL.TokenRead", args)
+        assert isinstance(reply, ACLTokenResponse)
+        return reply
 
 
 class Client:
-    """A client agent's resolver, with a clock of its own."""
+    """What a client agent knows of tokens, with a clock of its own."""
 
-    def __init__(self, server: AclServer, down_policy: str = "extend-cache", default: str = "deny") -> None:
+    def __init__(self, server: AclServer, down_policy: str = "extend-cache", recovery: str = "") -> None:
         self.now = 0.0
         self.asking = Asking(server)
-        config = AclConfig(enabled=True, default_policy=default, down_policy=down_policy, token_ttl=30.0)
-        self.resolver = RemoteResolver(config, "dc1", self.asking, lambda: "", lambda: self.now)
+        settings = AclSettings(enabled=True, default_allow=False, down_policy=down_policy, token_ttl=30.0)
+        self.remote = RemoteTokens(settings, "dc1", "dc1", self.asking.token, self.clock)
+        tokens = AgentTokens(AclConfig(tokens=AclTokens(agent_recovery=recovery)), None)
+        self.access = Access(settings, "c1", tokens, None, self.remote)
+
+    def clock(self) -> float:
+        return self.now
 
     async def may(self, secret: str, name: str = "a") -> bool:
-        return (await self.resolver.authorizer(secret)).allowed("key", "read", name)
+        return (await self.access.authorizer(secret)).allowed("key", "read", name)
 
 
 async def known_token(server: AclServer) -> ACLToken:
@@ -215,7 +225,7 @@ async def test_a_client_remembers_for_its_ttl() -> None:
             await client.may(token.secret_id)
     assert client.asking.calls == 2, "that there is none is remembered, too"
     assert not await client.may("")
-    client.resolver.forget()
+    client.remote.forget()
     with pytest.raises(RpcError, match="ACL not found"):
         await client.may(token.secret_id)
     assert client.asking.calls == 4
@@ -235,7 +245,7 @@ async def test_a_client_without_servers_does_as_it_is_told(down_policy: str, kno
     client.now = 31.0
     assert await client.may(token.secret_id) is known
     assert await client.may(UNKNOWN) is unknown
-    assert not (await client.resolver.authorizer(UNKNOWN)).allowed("acl", "read")
+    assert not (await client.access.authorizer(UNKNOWN)).allowed("acl", "read")
     client.asking.down = False
     assert await client.may(token.secret_id)
     with pytest.raises(RpcError, match="ACL not found"):
@@ -253,19 +263,17 @@ async def test_a_token_that_was_not_there_stays_so_without_servers() -> None:
 
 
 async def test_the_recovery_token_needs_no_server() -> None:
-    client = Client(await acl_server())
+    client = Client(await acl_server(), recovery=UNKNOWN)
     client.asking.down = True
-    tokens = AgentTokens(AclConfig(tokens=AclTokens(agent_recovery=UNKNOWN)), None)
-    client.resolver.managed = recovery_token(tokens, "c1")
-    authorizer = await client.resolver.authorizer(UNKNOWN)
+    authorizer = await client.access.authorizer(UNKNOWN)
     assert authorizer.allowed("agent", "write", "c1") and not authorizer.allowed("agent", "write", "c2")
     assert client.asking.calls == 0
 
 
 async def test_what_a_client_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.access._REMEMBERED", 8)
+    monkeypatch.setattr("server.acl.remote._REMEMBERED", 8)
     client = Client(await acl_server())
     for number in range(50):
         with pytest.raises(RpcError):
             await client.may(f"deadbeef-0000-4000-8000-{number:012d}")
-    assert len(client.resolver._known) <= 8
+    assert len(client.remote._known) <= 8

@@ -159,7 +159,7 @@ def test_a_services_page_links_to_its_dashboard(opened, tmp_path: Path) -> None:
         assert link.get_attribute("href") == "http://127.0.0.1:1/d?service=a%26b&dc=dc1&ns="
 
 
-def test_with_access_control_a_token_shows_what_it_may_see(browser, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_with_access_control_a_token_shows_what_it_may_see(opened, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     root = "10000000-0000-4000-8000-000000000001"
     tokens = {"initial_management": root, "agent": root}
     acl = {"enabled": True, "default_policy": "deny", "tokens": tokens}
@@ -167,7 +167,7 @@ def test_with_access_control_a_token_shows_what_it_may_see(browser, tmp_path: Pa
     agent.start()
     try:
         agent.until(lambda: agent.json("GET", f"/v1/catalog/services?token={root}") == {"consul": []})
-        page = opened(browser, agent)
+        page = opened(agent)
         page.get_by_text("Access control is on").wait_for()
         page.get_by_text("No services yet").wait_for()
         page.on("dialog", lambda dialog: dialog.accept(root))
