@@ -137,7 +137,8 @@ class LocalState:
 
     def put_service(self, service: NodeService, persist: bool = True, token: str = "") -> None:
         """Add or replace a service, which the catalog is told of with `token`, or else the agent's default one."""
-        if self.services.get(service.id) != service:
+        # With another token what the catalog refused may be allowed.
+        if self.services.get(service.id) != service or self._service_tokens.get(service.id, "") != token:
             self._changes.service(service.id)
         self.registered[service.id] = self.services[service.id] = service
         _note(self._service_tokens, service.id, token)
@@ -199,7 +200,7 @@ class LocalState:
         self, check: HealthCheck, definition: CheckType | None, persist: bool = True, token: str = ""
     ) -> None:
         """Add or replace a check; `token` as for a service."""
-        if self.checks.get(check.check_id) != check:
+        if self.checks.get(check.check_id) != check or self._check_tokens.get(check.check_id, "") != token:
             self._changes.check(check.check_id)
         self.checks[check.check_id] = check
         if definition is not None:
