@@ -24,7 +24,7 @@ log = logging.getLogger("lictor.agent")
 LOOK = 1.0
 """Seconds between two looks at the files; a change counts once they have been still for so long."""
 RELOADED = (
-    *("cache_limit", "check_output_max_size", "check_update_interval", "checks", "config_entries"),
+    *("acl", "cache_limit", "check_output_max_size", "check_update_interval", "checks", "config_entries"),
     *("discard_check_output", "discovery_max_stale", "dns", "limits", "log_level", "node_meta", "raft", "recursors"),
     *("rpc_limit", "services", "telemetry", "tls", "watches"),
 )

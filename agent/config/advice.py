@@ -11,7 +11,14 @@ from agent.config.settings import Config
 
 _ENTERPRISE = "it belongs to Consul Enterprise"
 _NO_GRPC = "lictor serves no gRPC"
+_AS_A_WHOLE = "what a token may do is heard of as a whole, and acl.token_ttl says for how long that holds"
 WITHOUT_EFFECT: dict[str, str] = {
+    "acl.disabled_ttl": "each agent's own configuration says whether access control is on",
+    "acl.msp_disable_bootstrap": _ENTERPRISE,
+    "acl.policy_ttl": _AS_A_WHOLE,
+    "acl.role_ttl": _AS_A_WHOLE,
+    "acl.tokens.config_file_service_registration": "it came with Consul 1.15",
+    "acl.tokens.managed_service_provider": _ENTERPRISE,
     **{f"telemetry.{name}": "lictor sends no metrics to Circonus" for name in CIRCONUS},
     "autopilot.disable_upgrade_migration": _ENTERPRISE,
     "autopilot.redundancy_zone_tag": _ENTERPRISE,
@@ -72,7 +79,7 @@ def advice(config: Config) -> list[str]:
             f'Node name "{config.node_name}" will not be discoverable via DNS due to it being too long. '
             "Valid lengths are between 1 and 63 bytes."
         )
-    if config.enable_script_checks and not config.http.allow_write_http_from:
+    if config.enable_script_checks and not config.acl.enabled and not config.http.allow_write_http_from:
         found.append(
             "using enable-script-checks without ACLs and without allow_write_http_from is DANGEROUS, "
             "use enable-local-script-checks instead"

@@ -40,6 +40,8 @@ async def save(request: ApiRequest) -> ApiResponse:
 async def restore(request: ApiRequest) -> ApiResponse:
     """Put an archive's state in the place of the present one, on all servers at once."""
     head = _request(request, RESTORE)
+    if head.datacenter == request.agent.config.datacenter:
+        await request.require("acl", "write")  # Before an archive of any size is taken in.
     _, nothing = await request.agent.delegate.snapshot(head, io.BytesIO(await request.raw_body(MAX_ARCHIVE)))
     nothing.close()
     return ApiResponse()

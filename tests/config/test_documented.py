@@ -18,6 +18,10 @@ ROW = re.compile(r"\| `([^`]+)` \| (.*?) \| (yes|no) \| (yes|no) \| (?:`-([^`]+)
 WHOLE = ("service", "services", "check", "checks")
 """Stanzas whose fields are the API's."""
 KEYS_OF = {
+    "acl": (
+        *("acl.tokens.agent", "acl.tokens.agent_master", "acl.tokens.agent_recovery", "acl.tokens.default"),
+        *("acl.tokens.replication", "acl_agent_master_token", "acl_agent_token", "acl_replication_token", "acl_token"),
+    ),
     "cache_limit": ("cache.",),
     "config_entries": ("config_entries.",),
     "dns": ("dns_config.",),
@@ -121,6 +125,8 @@ def test_defaults_in_the_table_are_the_defaults() -> None:
         ("dns_config.soa.expire", config.dns.soa.expire),
         ("datacenter", config.datacenter),
         ("domain", config.domain),
+        ("acl.default_policy", config.acl.default_policy),
+        ("acl.down_policy", config.acl.down_policy),
         ("log_level", config.log_level.lower()),
         ("telemetry.metrics_prefix", config.telemetry.metrics_prefix),
         ("ui_config.content_path", config.ui_path),
@@ -136,6 +142,9 @@ def test_defaults_in_the_table_are_the_defaults() -> None:
         ("limits.rpc_client_timeout", config.limits.rpc_client_timeout),
         ("dns_config.recursor_timeout", config.dns.recursor_timeout),
         ("session_ttl_min", config.session_ttl_min),
+        ("acl.token_ttl", config.acl.token_ttl),
+        ("acl.policy_ttl", config.acl.policy_ttl),
+        ("acl.role_ttl", config.acl.role_ttl),
     ):
         assert shown[key] == f"{seconds:g}s", key
 
