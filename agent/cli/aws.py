@@ -50,9 +50,7 @@ def bearer_token(flags: Flags, environment: Mapping[str, str] | None = None) -> 
     env = os.environ if environment is None else environment
     given = credentials(flags, env)
     region = _region(flags, env)
-    url = flags["aws-sts-endpoint"] or f"https://sts.{region}.amazonaws.com{'.cn' if region[:3] == 'cn-' else ''}/"
-    if not url.startswith(("https://", "http://")):
-        raise Problem("Invalid -aws-sts-endpoint: it must be a URL of https or http")
+    url = _sts(flags, region)
     when = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     headers = {"Content-Type": _FORM}
     server_id = flags["aws-server-id-header-value"]
@@ -73,6 +71,13 @@ def bearer_token(flags: Flags, environment: Mapping[str, str] | None = None) -> 
             "iam_request_headers": _encoded(_listed(signed)),
         }
     )
+
+
+def _sts(flags: Flags, region: str) -> str:
+    url = flags["aws-sts-endpoint"] or f"https://sts.{region}.amazonaws.com{'.cn' if region[:3] == 'cn-' else ''}/"
+    if not url.startswith(("https://", "http://")):
+        raise Problem("Invalid -aws-sts-endpoint: it must be a URL of https or http")
+    return str(url)
 
 
 def _encoded(text: str) -> str:
@@ -145,7 +150,7 @@ def _is_near(url: str) -> bool:
 
 
 def credentials(flags: Flags, env: Mapping[str, str]) -> Credentials:
-    """The credentials of flags, environment, the profile's file, the container or the machine. Raises Problem."""
+    """The credentials of flags, environment, profile, container or machine, the first that has any. Raises Problem."""
     key, secret, session = flags["aws-access-key-id"], flags["aws-secret-access-key"], flags["aws-session-token"]
     if key or secret or session:
         if not (key and secret):
@@ -154,6 +159,8 @@ def credentials(flags: Flags, env: Mapping[str, str]) -> Credentials:
     key, secret = env.get("AWS_ACCESS_KEY_ID", ""), env.get("AWS_SECRET_ACCESS_KEY", "")
     if key and secret:
         return _checked(key, secret, env.get("AWS_SESSION_TOKEN", ""))
+    if env.get("AWS_WEB_IDENTITY_TOKEN_FILE") and env.get("AWS_ROLE_ARN"):
+        return _of_identity(env, _sts(flags, _region(flags, env)))
     found = _profile(env, "AWS_SHARED_CREDENTIALS_FILE", "credentials")
     if found.get("aws_access_key_id") and found.get("aws_secret_access_key"):
         session = found.get("aws_session_token", "")
@@ -191,6 +198,26 @@ def _region(flags: Flags, env: Mapping[str, str]) -> str:
     if not _REGION.fullmatch(found) and not flags["aws-sts-endpoint"]:
         raise Problem(f"Invalid AWS region {found!r}")
     return str(found)
+
+
+def _of_identity(env: Mapping[str, str], url: str) -> Credentials:
+    """What STS gives for a token of another system, such as a pod's of Kubernetes. Raises Problem."""
+    file = env["AWS_WEB_IDENTITY_TOKEN_FILE"]
+    try:
+        token = Path(file).read_text().strip()
+    except (OSError, ValueError) as error:
+        raise Problem(f"Error reading AWS_WEB_IDENTITY_TOKEN_FILE: {go_text(error)}") from None
+    fields = {
+        "Action": "AssumeRoleWithWebIdentity",
+        "RoleArn": env["AWS_ROLE_ARN"],
+        "RoleSessionName": env.get("AWS_ROLE_SESSION_NAME") or "lictor",
+        "Version": "2011-06-15",
+        "WebIdentityToken": token,
+    }
+    answer = _ask(url, {"Content-Type": _FORM}, urlencode(fields).encode()).decode("utf-8", "replace")
+    names = ("AccessKeyId", "SecretAccessKey", "SessionToken")
+    found = [re.search(f"<{name}>\\s*([!-;=-~]+)\\s*</{name}>", answer) for name in names]
+    return _checked(*(one[1] if one else None for one in found))
 
 
 def _of_surroundings(env: Mapping[str, str]) -> Credentials:

@@ -31,6 +31,9 @@ class Aws(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        if b"Action=AssumeRoleWithWebIdentity" in body:
+            secret = "<SecretAccessKey>role-secret</SecretAccessKey>" if b"WebIdentityToken=pod" in body else ""
+            return self.say(200, f"<A><AccessKeyId>AKIAROLE</AccessKeyId>{secret}<SessionToken>w=</SessionToken></A>")
         claim = dict(part.strip().split("=", 1) for part in self.headers["Authorization"].split(" ", 1)[1].split(","))
         key, _, region, service, _ = claim["Credential"].split("/")
         signed = {name: self.headers[name] for name in claim["SignedHeaders"].split(";")}
@@ -89,8 +92,16 @@ def given(*words: str) -> Flags:
 
 # Where credentials come from
 
-FILE = "[default]\naws_access_key_id = AKIAFILE\naws_secret_access_key = f\n\n[other]\naws_access_key_id = AKIAOTHER\n" \
-       "aws_secret_access_key = o\naws_session_token = s\n"  # fmt: skip
+FILE = """
+[default]
+aws_access_key_id = AKIAFILE
+aws_secret_access_key = f
+
+[other]
+aws_access_key_id = AKIAOTHER
+aws_secret_access_key = o
+aws_session_token = s
+"""
 
 
 def test_credentials_of_flags_environment_and_files(tmp_path: Path) -> None:
@@ -124,6 +135,19 @@ def test_credentials_of_a_container_and_a_machine(aws: str) -> None:
     assert credentials(given(), machine) == Credentials("AKIAROLE", "role-secret", "machine")
     with pytest.raises(Problem, match="No AWS credentials found"):
         credentials(given(), {**machine, "AWS_EC2_METADATA_DISABLED": "true"})
+
+
+def test_credentials_for_the_token_of_another_system(aws: str, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    env = {"AWS_WEB_IDENTITY_TOKEN_FILE": str(file), "AWS_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/web"}
+    flags = given(f"-aws-sts-endpoint={aws}")
+    with pytest.raises(Problem, match="AWS_WEB_IDENTITY_TOKEN_FILE: open"):
+        credentials(flags, env)
+    file.write_text("pod\n")
+    assert credentials(flags, env) == Credentials("AKIAROLE", "role-secret", "w=")
+    file.write_text("other")
+    with pytest.raises(Problem, match="malformed"):
+        credentials(flags, env)
 
 
 # Logins
@@ -196,9 +220,9 @@ def test_who_is_not_trusted_gets_no_token(
 
 def test_requests_are_for_the_regions_own_address() -> None:
     env = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
-    for region, host in (("eu-west-1", "sts.eu-west-1.amazonaws.com"), ("cn-north-1", "sts.cn-north-1.amazonaws.com.cn")):
+    for region, tld in (("eu-west-1", "com"), ("cn-north-1", "com.cn")):
         token = json.loads(bearer_token(given(), {**env, "AWS_REGION": region}))
-        assert base64.b64decode(token["iam_request_url"]).decode() == f"https://{host}/"
+        assert base64.b64decode(token["iam_request_url"]).decode() == f"https://sts.{region}.amazonaws.{tld}/"
         headers = json.loads(base64.b64decode(token["iam_request_headers"]))
         assert f"/{region}/sts/aws4_request" in headers["Authorization"][0] and "Host" not in headers
     with pytest.raises(Problem, match="Invalid AWS region"):

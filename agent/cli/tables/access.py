@@ -51,8 +51,8 @@ Shows a credential of another system to an auth method and writes the token that
     $ lictor login -method=k8s -bearer-token-file=/run/token -token-sink-file=consul.token
     $ lictor login -method=aws -aws-auto-bearer-token -aws-include-entity -token-sink-file=consul.token
 
-AWS credentials are looked for in AWS_ACCESS_KEY_ID and its like, in the profile's part of ~/.aws/credentials, and at
-the services of the container or the machine.
+AWS credentials are looked for in AWS_ACCESS_KEY_ID and its like, by AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN, in
+the profile's part of ~/.aws/credentials, and at the services of the container or the machine.
 """,
         "",
         TENANT,
