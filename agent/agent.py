@@ -46,7 +46,8 @@ from agent.tokens import AgentTokens, Bearing
 from agent.translating import TranslatingCaller
 from agent.version import CONSUL_VERSION
 from agent.watches import Watches
-from gossip.core import UserEvent
+from gossip.consul import parse_server
+from gossip.core import EventKind, MemberEvent, UserEvent
 from gossip.driver import Event as GossipEvent
 from gossip.keyring import KeyringError
 from model.errors import RpcError
@@ -64,6 +65,9 @@ from server.server import Server
 from server.server_config import ServerConfig, SnapshotTiming
 
 log = logging.getLogger("lictor.agent")
+
+COMPARE_WITHIN = 2.0
+"""Seconds within which an agent compares with the catalog once a server has joined."""
 
 
 class StartError(Exception):
@@ -501,6 +505,9 @@ class Agent:
         count_gossip(event)
         if isinstance(event, UserEvent):
             self.events.gossiped(event)
+        elif isinstance(event, MemberEvent) and event.kind is EventKind.JOIN and parse_server(event.member):
+            # A server that was away may have lost what it knew of this node. Not all agents tell it at once.
+            asyncio.get_running_loop().call_later(random.random() * COMPARE_WITHIN, self.local.compare_again)
 
     # Reload
 

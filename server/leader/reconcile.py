@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 
 from gossip.consul import ServerInfo, parse_server
 from gossip.core import Member, Status
@@ -28,6 +29,9 @@ FAILED_OUTPUT = "Agent not live or unreachable"
 ADD_RETRY = 5.0
 ADD_ATTEMPTS = 8
 ADD_PAUSE = 0.25
+ABSENT = 45.0
+"""Seconds for which a node is unknown to the gossip pool before the catalog forgets it: a server that has just started
+again does not know everybody yet."""
 
 
 def serf_check(node: str, alive: bool) -> HealthCheck:
@@ -101,7 +105,10 @@ def wanted_registration(store: Store, member: Member, datacenter: str) -> Regist
 class Reconciler:
     """Proposes what is missing. Runs on the leader only."""
 
-    def __init__(self, context: Context, raft: RaftNode) -> None:
+    def __init__(self, context: Context, raft: RaftNode, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._absent: dict[str, float] = {}
+        """The nodes of the catalog that gossip does not know, and since when that is so."""
         self._context = context
         self._raft = raft
         self._tried: dict[str, float] = {}
@@ -182,7 +189,11 @@ class Reconciler:
             except RpcError as error:
                 log.warning("failed to reconcile member %s: %s", member.name, error)
         known = {member.name.lower() for member in members}
-        for check in [*self._context.fsm.store.catalog.checks]:
-            if check.check_id == SERF_CHECK_ID and check.node.lower() not in known:
-                request = DeregisterRequest(datacenter=self._context.datacenter, node=check.node)
+        nodes = (check.node for check in self._context.fsm.store.catalog.checks if check.check_id == SERF_CHECK_ID)
+        now = self._clock()
+        self._absent = {node: self._absent.get(node, now) for node in nodes if node.lower() not in known}
+        for node, since in self._absent.items():
+            if now - since >= ABSENT:
+                log.info("deregistering member: member=%s reason=unknown", node)
+                request = DeregisterRequest(datacenter=self._context.datacenter, node=node)
                 await propose(self._context, CommandType.DEREGISTER, request)
