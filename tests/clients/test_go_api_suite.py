@@ -86,7 +86,10 @@ def test_its_own_suite_passes(tmp_path: Path, package: str) -> None:
     binary = tmp_path / "suite.test"
     build(package, binary)
     here = make_files(tmp_path)
-    ended, said = outcomes(binary, here, "-test.parallel=8", "-test.timeout=390s")
+    for at_once in (8, 2):  # A test that looks too early for something on a busy machine may end them all.
+        ended, said = outcomes(binary, here, f"-test.parallel={at_once}", "-test.timeout=390s")
+        if "panic: " not in said:
+            break
     assert "panic: " not in said, said[said.index("panic: ") :][:3000]
     assert len(ended) >= LEAST[package.rpartition("/")[2]], sorted(ended)
     failed = {name for name, outcome in ended.items() if outcome == "FAIL"}
