@@ -77,7 +77,7 @@ def test_unsigned_and_wrongly_signed_tokens_are_refused() -> None:
     assert refusal(f"{header}.{payload}.{signature[:-8]}AAAAAAAA") == UNKNOWN
 
 
-@pytest.mark.parametrize("secret", [pem(rsa_key()), pem(rsa_key()).strip(), ""])
+@pytest.mark.parametrize("secret", [pem(rsa_key()), pem(rsa_key()).strip(), ""], ids=["pem", "stripped", "none"])
 def test_a_public_key_is_no_shared_secret(secret: str) -> None:
     head, body, _ = raw({"alg": "HS256", "typ": "JWT"}, at()).split(".")
     digest = hmac.new(secret.encode(), f"{head}.{body}".encode(), hashlib.sha256).digest()
