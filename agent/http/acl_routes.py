@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 from agent.http.described import Operation
 from agent.http.routing import ApiRequest, Handler, HttpError, route
 from model.codec import Wire
+from model.errors import ACL_DISABLED
 from model.structs.base import Meta
 
 W = TypeVar("W", bound=Wire)
-ACL_DISABLED = "ACL support disabled"
 OFF = {401: "ACLs are off.", 403: "The token may not do that, or there is no such token."}
 
 

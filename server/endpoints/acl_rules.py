@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from model.errors import RpcError
+from model.errors import ACL_DISABLED, RpcError
 from model.gotext import go_quoted
 from model.structs.acl import (
     ACLNodeIdentity,
@@ -30,7 +30,7 @@ Link = TypeVar("Link", ACLTokenPolicyLink, ACLTokenRoleLink, ACLRolePolicyLink)
 def check_enabled(context: Context) -> None:
     """Raise RpcError while access control is off."""
     if not context.acl.enabled:
-        raise RpcError("ACL support disabled")
+        raise RpcError(ACL_DISABLED)
 
 
 def check_logins_enabled(context: Context) -> None:

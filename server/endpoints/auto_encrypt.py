@@ -3,7 +3,7 @@
 from mesh import certificates
 from mesh.certificates import CertificateError
 from mesh.spiffe import AgentIdentity
-from model.errors import RpcError
+from model.errors import CONNECT_NOT_ENABLED, RpcError
 from model.structs.catalog_rpc import DCSpecificRequest
 from model.structs.connect import CASignRequest, SignedResponse
 from server.endpoints import connect_ca
@@ -20,7 +20,7 @@ async def sign(context: Context, args: CASignRequest) -> SignedResponse:
     if offer is None:
         raise RpcError(NOT_ALLOWED)
     if not context.connect_enabled:
-        raise RpcError("Connect must be enabled in order to use this endpoint")
+        raise RpcError(CONNECT_NOT_ENABLED)
     try:
         _, identity = certificates.load_request(args.csr)
     except CertificateError as error:

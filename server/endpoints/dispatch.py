@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from model.codec import Wire
-from model.errors import NO_LEADER, NO_PATH_TO_DATACENTER, RpcError
+from model.errors import CONNECT_NOT_ENABLED, NO_LEADER, NO_PATH_TO_DATACENTER, RpcError
 from model.metrics import METRICS
 from model.structs.acl import ACLTokenDeleteRequest, ACLTokenSetRequest
 from model.structs.base import Query
@@ -22,7 +22,6 @@ ENDPOINTS = (
     *("intentions", "internal", "keyring", "kvs", "operator", "prepared_query", "session", "status", "topology", "txn"),
 )
 """The modules of this package whose import registers endpoints."""
-CONNECT_DISABLED = "Connect must be enabled in order to use this endpoint"
 _TIMES = {
     method: METRICS.sample(name)
     for method, name in (
@@ -62,7 +61,7 @@ async def dispatch(context: Context, method: str, args: Wire, *, may_forward: bo
     if datacenter and datacenter != context.datacenter and datacenter.lower() != context.datacenter.lower():
         return await _in_datacenter(context, datacenter, method, args)
     if method.startswith(_OF_THE_MESH) and not context.connect_enabled:
-        raise RpcError(CONNECT_DISABLED)
+        raise RpcError(CONNECT_NOT_ENABLED)
     if context.acl.elsewhere is not None:
         if _is_for_primary(context, method, args):
             primary = context.acl.settings.primary_datacenter

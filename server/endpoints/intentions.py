@@ -238,7 +238,7 @@ async def _create(context: Context, intention: Intention) -> str:
     if intention.id:
         raise RpcError("ID must be empty when creating a new intention")
     if not intention.destination_name:
-        raise RpcError("Permission denied")
+        raise RpcError(PERMISSION_DENIED)
     _check_legacy(intention)
     now = GoTime.from_unix_nanoseconds(context.now_nanoseconds())
     identifier = context.uuid()
